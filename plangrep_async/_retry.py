@@ -1,0 +1,84 @@
+"""Whether to try again, and how long to wait before: values only, nothing waits here.
+
+Exponential waits with jitter of our own: `backoff`'s would shrink a `Retry-After`, which is a
+floor (RFC 9110, section 10.2.3).
+"""
+
+import sys
+from collections.abc import Generator
+from random import Random
+from typing import Any
+
+import attrs
+
+from plangrep_async.errors import (
+    ApiStatusError,
+    ConfigurationError,
+    ConnectionFailed,
+    IncompleteResponse,
+    TlsFailed,
+)
+
+_TRANSIENT_STATUSES = frozenset({408, 429, 500, 502, 503, 504})
+
+
+@attrs.frozen(kw_only=True)
+class RetryPolicy:
+    """How patient a client is. Waits are seconds."""
+
+    attempts: int = 5
+    """Tries since the last progress, the first one included; 1 means never to try again."""
+    first_wait: float = 0.5
+    """The wait before the second try; it doubles from try to try."""
+    max_wait: float = 30.0
+    """The longest wait that is not asked for by the server."""
+    budget: float = 300.0
+    """All waits since the last progress together. A longer `Retry-After` raises at once."""
+
+    def __attrs_post_init__(self) -> None:
+        if isinstance(self.attempts, bool) or not isinstance(self.attempts, int):
+            raise ConfigurationError("RetryPolicy.attempts must be an integer")
+        if self.attempts < 1:
+            raise ConfigurationError("RetryPolicy.attempts must be at least 1")
+        for name in ("first_wait", "max_wait", "budget"):
+            check_seconds(f"RetryPolicy.{name}", getattr(self, name))
+
+
+def check_seconds(name: str, value: float, *, above_zero: bool = False) -> None:
+    """Raise `ConfigurationError` unless the value is a finite number of seconds."""
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not is_number or not 0 <= value <= sys.float_info.max or (above_zero and value == 0):
+        bound = "above 0" if above_zero else "of at least 0"
+        raise ConfigurationError(f"{name} must be a finite number of seconds {bound}")
+
+
+def is_transient(error: Exception) -> bool:
+    """Whether the same request may well succeed a little later."""
+    match error:
+        case TlsFailed():
+            return False
+        case ConnectionFailed() | IncompleteResponse():
+            return True
+        case ApiStatusError():
+            return error.status in _TRANSIENT_STATUSES
+    return False
+
+
+def waits(policy: RetryPolicy, random: Random) -> Generator[float, Any, None]:
+    """Give the wait after each failed try, whose error is sent in; end where patience ends.
+
+    In the form of `backoff`'s wait generators: the first value is no wait.
+    """
+    spent = wait = 0.0
+    for attempt in range(policy.attempts - 1):
+        error = yield wait
+        longest = min(policy.max_wait, policy.first_wait * 2.0 ** min(attempt, 64))
+        floor = getattr(error, "retry_after", None) or 0.0
+        least = max(longest / 2, floor)
+        if spent + least > policy.budget:
+            return
+        # A little above the floor, too: clients that were told the same must not come back as one.
+        wait = max(random.uniform(longest / 2, longest), floor * random.uniform(1.0, 1.1))
+        wait = min(wait, policy.budget - spent)
+        spent += wait
+    yield wait
