@@ -1,0 +1,123 @@
+"""Where the values of a JSON text begin and end: an exact scanner, and a fast guess.
+
+The scanner walks over strings and brackets, each byte once, and keeps its place while the text
+arrives in pieces (about 8 µs a job). It does not judge: on valid JSON it is exact, on anything
+else its answers mean nothing, and whoever uses them decodes what lies between.
+
+The guess counts brackets as if none stood in a string (about 0.2 µs a job). It is right most of
+the time, and never to be used without a proof.
+"""
+
+import re
+from enum import Enum, auto
+
+_SPACE = b" \t\n\r"  # RFC 8259, section 2
+_NO_BRACKETS = bytes(byte for byte in range(256) if byte not in b"[]{}")
+
+MAX_DEPTH = 10_000  # a bomb of brackets that never close ends here
+_MAX_GAP = 64  # white space between two elements that a guess looks through
+
+# What no bracket can hide in, in one step of the regular expression engine each.
+_over_space = re.compile(rb"[ \t\n\r]*+").match
+_over_flat = re.compile(rb'(?:[^][{}",]++|"(?:[^"\\]++|\\.)*+")*+', re.DOTALL).match
+_over_nested = re.compile(rb'(?:[^][{}"]++|"(?:[^"\\]++|\\.)*+")*+', re.DOTALL).match
+_over_string = re.compile(rb'(?:[^"\\]++|\\.)*+', re.DOTALL).match
+
+
+class Mark(Enum):
+    """What the scanner stops at, seen from the list or object that it walks through."""
+
+    OPEN = auto()  # a bracket: a list or an object begins
+    CLOSE = auto()  # a bracket: it ends here
+    COMMA = auto()
+    END = auto()  # the closing bracket of what is walked through
+
+
+class Scanner:
+    """Walks through the members of one list or object, each byte once."""
+
+    def __init__(self) -> None:
+        self.position = 0
+        """Everything in the buffer before this was seen."""
+        self.depth = 0
+        """How many brackets are open here."""
+        self._in_string = False
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether more brackets are open than any decoder would take."""
+        return self.depth > MAX_DEPTH
+
+    def next(self, buffer: bytearray) -> tuple[Mark, int] | None:
+        """Find the next mark and its place; `None` where the buffer ends first, or `is_lost`."""
+        while not self.is_lost:
+            if self._in_string:
+                self.position = _end_of(_over_string(buffer, self.position))
+                if buffer[self.position : self.position + 1] != b'"':
+                    return None  # the end, or a backslash whose partner is still to come
+                self.position += 1
+                self._in_string = False
+            over = _over_nested if self.depth else _over_flat
+            at = self.position = _end_of(over(buffer, self.position))
+            if at == len(buffer):
+                return None
+            self.position += 1
+            match buffer[at]:
+                case 0x22:  # the quote of a string that does not end in this buffer
+                    self._in_string = True
+                case 0x2C:
+                    return Mark.COMMA, at
+                case 0x5B | 0x7B:
+                    self.depth += 1
+                    if self.depth == 1:
+                        return Mark.OPEN, at
+                case _:
+                    self.depth -= 1
+                    if self.depth <= 0:
+                        return (Mark.CLOSE if self.depth == 0 else Mark.END), at
+        return None
+
+
+def end_of_space(buffer: bytearray) -> int:
+    """Where the white space that the buffer begins with ends."""
+    return _end_of(_over_space(buffer))
+
+
+def _end_of(match: "re.Match[bytes] | None") -> int:
+    return match.end() if match else 0  # the patterns match the empty text, too
+
+
+def guess(buffer: bytearray, start: int, depth: int) -> int:
+    """Guess the last place behind `start` where an element of a list ends; 0 for no idea.
+
+    The buffer begins at an element, and `depth` brackets are open at `start`.
+    """
+    brackets = buffer[start:].translate(None, _NO_BRACKETS)
+    count = brackets.count
+    depth += count(b"{") + count(b"[") - count(b"}") - count(b"]")
+    end, last = _before(buffer, len(buffer), _SPACE + b",")
+    if last == b"}" and depth == 0:  # a server that pauses here has sent whole jobs
+        return end
+    if last == b"}" and depth == -2:  # or its last job, and `]}`
+        end, last = _before(buffer, end - 1, _SPACE)
+        return end - 1 if last == b"]" else 0
+    objects = 0
+    for bracket in reversed(brackets):
+        depth += 1 if bracket in b"}]" else -1
+        objects += bracket == 0x7B
+        if depth == 0 and bracket == 0x7B:
+            break
+    else:
+        return 0
+    at = len(buffer)
+    for _ in range(objects):
+        at = buffer.rfind(b"{", start, at)
+    end, last = _before(buffer, at, _SPACE + b",")
+    return end if last == b"}" else 0
+
+
+def _before(buffer: bytearray, end: int, skipped: bytes) -> tuple[int, bytes]:
+    """Where the text before `end` stops when the skipped bytes are left out, and its last byte."""
+    start = max(0, end - _MAX_GAP)
+    text = buffer[start:end].rstrip(skipped)
+    return start + len(text), bytes(text[-1:])

@@ -1,0 +1,263 @@
+"""From the bytes of `{"jobs": [...]}`, in pieces of any size, to batches of its elements.
+
+Goals: an element is handed on as soon as its last byte is here; nothing but the whole promised
+document ends normally; time is linear in the bytes, memory is bounded by one element and piece.
+
+Plan: `_boundaries.py` says where elements end, by a guess or by its scanner, and a *proof* follows:
+everything up to there is decoded as a JSON array. JSON is read from left to right without
+backtracking, so what closes as a valid array there has a decoder of the whole document between two
+elements, too. The decoding is work that has to be done anyway; only that of a wrong guess is lost,
+and a guess is made only on a piece at least as large as what is waiting: the whole stays linear.
+What follows a cut is scanned, so that after each piece one incomplete element at most is left.
+"""
+
+from bisect import bisect
+from collections.abc import Callable, Iterator, Sequence
+from enum import Enum, auto
+from typing import Any, Generic, NoReturn, TypeVar
+
+import msgspec
+
+from plangrep_async._boundaries import Mark, Scanner, end_of_space, guess
+from plangrep_async._jsontext import is_cut_short, members, mend_surrogates
+from plangrep_async.errors import IncompleteResponse, InvalidResponse, printable
+
+T = TypeVar("T")
+Decode = Callable[[bytes], Sequence[T]]
+
+MAX_ENVELOPE_BYTES = 1 << 20  # what may stand before the list, between elements, behind the list
+
+_NOT_JSON = (msgspec.MsgspecError, ValueError, RecursionError)
+
+
+class _Expect(Enum):
+    """What comes next in the document."""
+
+    ROOT = auto()
+    MEMBER = auto()  # of the root object, before the list
+    FIRST = auto()  # an element, or the end of the list
+    SEPARATOR = auto()  # a comma, or the end of the list
+    ELEMENT = auto()
+    TAIL = auto()  # the end of the list and all that follows
+
+
+class ArrayDecoder(Generic[T]):
+    r"""Takes the bytes of an object with a list under `key`; gives the elements in batches.
+
+    `decode` turns the bytes of a JSON array into its elements. It raises `msgspec.MsgspecError`,
+    `ValueError` or `RecursionError` if, and only if, they are no JSON array. Half of a surrogate
+    pair (`\ud83d` alone: JavaScript writes it for an emoji that was cut) reaches it as U+FFFD.
+    """
+
+    def __init__(self, key: str, decode: Decode[T], *, max_element_bytes: int) -> None:
+        self._key = key
+        self._decode = decode
+        self._max_element_bytes = max_element_bytes
+        self._expect = _Expect.ROOT
+        self._buffer = bytearray()  # begins where what is expected begins
+        self._scanner = Scanner()
+        self._count = 0  # elements given
+        self._has_value = False  # whether the member of the root has a list or an object already
+        self._passed = 0  # bytes of the head, then of white space before an element
+        self._next_check = 0  # size at which an incomplete element is looked at for faults
+
+    def feed(self, data: bytes) -> Iterator[Sequence[T]]:
+        """Take a piece; give every element that is complete now, in batches of at least one.
+
+        Raises `InvalidResponse` as soon as the document is known to be wrong, and not before all
+        elements ahead of the fault were given.
+        """
+        self._buffer += data
+        if self._expect in (_Expect.ROOT, _Expect.MEMBER):
+            self._read_head()
+        if self._expect in (_Expect.FIRST, _Expect.SEPARATOR, _Expect.ELEMENT):
+            yield from self._read_elements()
+        if self._expect is _Expect.TAIL and len(self._buffer) > MAX_ENVELOPE_BYTES:
+            self._fail("does not end")
+
+    def close(self) -> None:
+        """Say that no more comes; raises `IncompleteResponse` unless the document is whole."""
+        opening = {_Expect.MEMBER: b"{", _Expect.ELEMENT: b"[", _Expect.TAIL: b'{"":['}
+        text = opening.get(self._expect, b"") + self._buffer
+        if is_cut_short(text):
+            raise IncompleteResponse(f"the answer ended too early ({self._place()})")
+        if any(name == self._key for name, _ in self._members(text)):
+            self._fail(f'has "{self._key}" twice')
+
+    # The head: the members of the root object before the list.
+
+    def _read_head(self) -> None:
+        if self._expect is _Expect.ROOT:
+            self._skip_space()
+            if self._buffer and self._buffer[0] != 0x7B:
+                self._fail("is not a JSON object")
+            if self._buffer:
+                self._drop(1)
+                self._expect = _Expect.MEMBER
+        while self._expect is _Expect.MEMBER:
+            found = self._scanner.next(self._buffer)
+            if self._passed + self._scanner.position > MAX_ENVELOPE_BYTES:
+                self._fail(f'has no "{self._key}" in its first {MAX_ENVELOPE_BYTES} bytes')
+            if self._scanner.is_lost:
+                self._fail("is nested too deeply")
+            if found is None:
+                return
+            mark, at = found
+            if mark is Mark.OPEN and not self._has_value:
+                self._enter_value(at)
+            elif mark in (Mark.COMMA, Mark.END):
+                self._pass_member(at)
+            else:
+                self._has_value = True
+
+    def _enter_value(self, at: int) -> None:
+        """Begin the list where this bracket opens the value of the key."""
+        if self._is_key(self._buffer[:at]):
+            if self._buffer[at] != 0x5B:
+                self._fail(f'has an object, not a list, as "{self._key}"')
+            self._drop(at + 1)
+            self._passed = 0
+            self._expect = _Expect.FIRST
+
+    def _is_key(self, text: bytearray) -> bool:
+        """Whether this text, up to a bracket, is the key and its colon: escapes in it count."""
+        if not text.rstrip().endswith(b":"):
+            return False  # brackets in a row, say: the member is checked when it is complete
+        return self._members(b"{" + text + b"0}")[-1][0] == self._key
+
+    def _pass_member(self, at: int) -> None:
+        """Check a member that ended with this comma or bracket, and leave it behind."""
+        members = self._members(b"{" + self._buffer[:at] + b"}")
+        if any(name == self._key for name, _ in members):
+            self._fail(f'has no list as "{self._key}"')
+        if self._buffer[at] != 0x2C:
+            found = f' but "{printable(members[-1][0])}"' if members else ""
+            self._fail(f'has no "{self._key}"{found}')
+        if not members:
+            self._fail("is not valid JSON")
+        self._drop(at + 1)
+        self._has_value = False
+
+    # The list.
+
+    def _read_elements(self) -> Iterator[Sequence[T]]:
+        while self._reach_element():
+            end = self._guess()
+            batch = self._prove(end) if end else None
+            if batch is None:
+                ends = self._scan()
+                if not ends:
+                    self._check_incomplete()
+                    return
+                batch, end = self._prove_most(ends)
+            self._drop(end)
+            self._passed = self._next_check = 0
+            self._count += len(batch)
+            self._expect = _Expect.SEPARATOR
+            yield batch
+
+    def _reach_element(self) -> bool:
+        """Pass what stands before an element; whether there is a piece of one."""
+        if self._scanner.position:
+            return True  # in the middle of one
+        self._skip_space()
+        if self._buffer and self._expect is not _Expect.ELEMENT:
+            if self._buffer[0] == 0x5D:
+                self._expect = _Expect.TAIL
+                return False
+            if self._expect is _Expect.SEPARATOR:
+                if self._buffer[0] != 0x2C:
+                    self._fail("is not valid JSON")
+                self._drop(1)
+                self._skip_space()
+            self._expect = _Expect.ELEMENT
+        if self._buffer and self._buffer[0] not in b'{["-0123456789tfn':
+            self._fail("is not valid JSON")
+        return bool(self._buffer)
+
+    def _guess(self) -> int:
+        seen, size = self._scanner.position, len(self._buffer)
+        if seen > size - seen or size > self._max_element_bytes:
+            return 0
+        return guess(self._buffer, seen, self._scanner.depth)
+
+    def _prove(self, end: int) -> Sequence[T] | None:
+        """Decode all elements up to there; `None` where they are no whole elements."""
+        try:
+            return self._decode(b"".join((b"[", memoryview(self._buffer)[:end], b"]")))
+        except _NOT_JSON:
+            return None
+
+    def _scan(self) -> list[int]:
+        """Find the ends of the complete elements, as far as none of them is too large."""
+        ends: list[int] = []
+        start, closed = 0, False
+        while found := self._scanner.next(self._buffer):
+            mark, at = found
+            if mark is Mark.OPEN:
+                continue
+            if mark is Mark.CLOSE or not closed:
+                end = at + (mark is Mark.CLOSE)
+                if end - start > self._max_element_bytes:
+                    break
+                ends.append(end)
+            if mark is Mark.END:
+                break
+            closed = mark is Mark.CLOSE
+            start = at + 1
+        if not ends and self._scanner.position > self._max_element_bytes:
+            self._fail(f"exceeds max_job_bytes, {self._max_element_bytes}, in one element")
+        if not ends and self._scanner.is_lost:
+            self._fail("is nested too deeply")
+        return ends
+
+    def _prove_most(self, ends: list[int]) -> tuple[Sequence[T], int]:
+        """Decode as many elements as are valid; raises where not even the first one is."""
+        if (batch := self._prove(ends[-1])) is None:
+            self._buffer[: ends[-1]] = mend_surrogates(self._buffer[: ends[-1]])
+            batch = self._prove(ends[-1])
+        if batch is None:
+            valid = bisect(ends, 0, key=lambda end: int(self._prove(end) is None))
+            del ends[valid:]
+            batch = self._prove(ends[-1]) if ends else None
+        if batch is None:
+            self._fail("is not valid JSON, or nested too deeply")
+        return batch, ends[-1]
+
+    def _check_incomplete(self) -> None:
+        """Look for faults in the element that is still arriving, each time it has doubled."""
+        if len(self._buffer) >= self._next_check:
+            self._next_check = 2 * len(self._buffer)
+            if not is_cut_short(b"[" + self._buffer):
+                self._fail("is not valid JSON, or nested too deeply")
+
+    # The buffer, and what is said of it.
+
+    def _skip_space(self) -> None:
+        if count := end_of_space(self._buffer):
+            self._drop(count)
+            if self._passed > MAX_ENVELOPE_BYTES:
+                self._fail("has no end of white space")
+
+    def _drop(self, count: int) -> None:
+        del self._buffer[:count]
+        self._passed += count
+        self._scanner = Scanner()
+
+    def _members(self, text: bytes | bytearray) -> list[tuple[str, Any]]:
+        try:
+            return members(text)
+        except (ValueError, RecursionError) as error:
+            fault = str(error)
+        return self._fail(fault)
+
+    def _fail(self, fault: str) -> NoReturn:
+        raise InvalidResponse(f"the answer {fault} ({self._place()})")
+
+    def _place(self) -> str:
+        match self._expect:
+            case _Expect.ROOT | _Expect.MEMBER:
+                return f'before its list "{self._key}"'
+            case _Expect.TAIL:
+                return f"behind its list of {self._count}"
+        return f"after element {self._count} of its list"
