@@ -1,0 +1,214 @@
+"""One project's list of jobs as a stream: open, read, decode, stop where the caller wants.
+
+Batches and not single jobs are handed on, each by a coroutine that can be retried and cancelled as
+a whole; `iterate()` makes the async generator of jobs of them.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from datetime import datetime
+
+import attrs
+
+from plangrep_async._elements import InvalidElement
+from plangrep_async._jsonarray import ArrayDecoder
+from plangrep_async._retry import is_transient
+from plangrep_async._transport import Body, Transport
+from plangrep_async.errors import ClientClosed, IncompleteResponse, InvalidJob, PlangrepError
+from plangrep_async.models import Job
+
+Batch = Sequence[Job | InvalidElement]
+OnInvalid = Callable[[InvalidElement], None]
+
+
+@attrs.frozen(kw_only=True)
+class JobQuery:
+    """Which jobs are wanted of which list."""
+
+    path: str
+    project_id: str
+    after_job: str | None = None
+    """Stop before this job."""
+    oldest: datetime | None = None
+    """Stop before the first job that was created earlier."""
+    on_invalid: OnInvalid | None = None
+    """Takes what is no job; without it the stream fails there."""
+
+    def stops_at(self, job: Job) -> bool:
+        """Whether this job, and so all that follow it in a list from new to old, is not wanted."""
+        is_too_old = self.oldest is not None and job.created_at < self.oldest
+        return is_too_old or job.id == self.after_job
+
+    @property
+    def takes_all(self) -> bool:
+        """Whether no job needs a look."""
+        return self.after_job is None and self.oldest is None
+
+
+class JobReader:
+    """Reads one list to its end, batch by batch, for one task at a time."""
+
+    def __init__(
+        self,
+        transport: Transport,
+        query: JobQuery,
+        *,
+        decode: Callable[[bytes], Batch],
+        max_job_bytes: int,
+    ) -> None:
+        self._transport = transport
+        self._query = query
+        self._decode = decode
+        self._max_job_bytes = max_job_bytes
+        self._fetch = transport.retrying(JobReader._attempt)
+
+        self._response: _Response | None = None
+        self._elements = 0  # how many of them the response gave
+        self._failure: PlangrepError | None = None  # to be raised after all that came before it
+        self._delivered = 0
+        self._last_job_id: str | None = None
+        self._is_finished = False
+        self._is_aborted = False
+        self._waiting: asyncio.Timeout | None = None
+
+    async def next_batch(self) -> Sequence[Job] | None:
+        """Give the next jobs, at least one of them, or `None` at the end of the list.
+
+        Raises one of our errors; after that, and after `close()`, nothing more comes.
+        """
+        try:
+            batch = None if self._is_finished else await self._next_batch()
+        except (PlangrepError, TimeoutError) as error:
+            failure: Exception = error
+        else:
+            self.check()
+            if batch is None:
+                self.close()
+            else:
+                self._delivered += len(batch)
+                self._last_job_id = batch[-1].id
+            return batch
+        self.close()
+        self.check()
+        if isinstance(failure, PlangrepError):
+            failure.project_id = self._query.project_id
+            failure.delivered = self._delivered
+            failure.last_job_id = self._last_job_id
+        raise failure
+
+    def close(self) -> None:
+        """Close the connection, unless the answer was read to its end; any number of times."""
+        self._is_finished = True
+        self._drop_response()
+
+    def abort(self) -> None:
+        """End the stream from outside: who waits for it, or asks next, gets `ClientClosed`."""
+        self._is_aborted = True
+        self.close()
+        if self._waiting is not None:
+            # aiohttp would leave a reader of a closed connection waiting for ever.
+            self._waiting.reschedule(asyncio.get_running_loop().time())
+
+    def check(self) -> None:
+        """Raise `ClientClosed` if the stream was ended from outside."""
+        if self._is_aborted:
+            raise ClientClosed(
+                "the client was closed while its stream was in use",
+                project_id=self._query.project_id,
+                delivered=self._delivered,
+                last_job_id=self._last_job_id,
+            )
+
+    async def _next_batch(self) -> Sequence[Job] | None:
+        try:
+            async with asyncio.timeout(None) as self._waiting:
+                batch = await self._fetch(self)
+        finally:
+            self._waiting = None
+        if batch is None and self._failure is not None:
+            raise self._failure
+        return batch
+
+    async def _attempt(self) -> Sequence[Job] | None:
+        """Give the next batch of this response, or of a new one where there is none."""
+        try:
+            while not self._is_finished and self._failure is None:
+                if self._response is None:
+                    body = await self._transport.open(
+                        self._query.path, project_id=self._query.project_id
+                    )
+                    self._elements = 0
+                    self._response = _Response(
+                        body,
+                        ArrayDecoder("jobs", self._decode, max_element_bytes=self._max_job_bytes),
+                    )
+                batch = await self._response.next_batch()
+                if batch is None:
+                    break
+                if jobs := self._select(batch):
+                    return jobs
+        except PlangrepError as error:
+            self._drop_response()
+            if not self._delivered or not is_transient(error):
+                raise
+            self._failure = IncompleteResponse(f"the stream broke: {error.message}")
+        return None
+
+    def _select(self, batch: Batch) -> Sequence[Job]:
+        """Take what is wanted of a batch; note the failure, or the end, that follows it."""
+        first, self._elements = self._elements, self._elements + len(batch)
+        if self._query.takes_all and InvalidElement not in map(type, batch):
+            return batch  # type: ignore[return-value]  # that is what was just seen
+        jobs: list[Job] = []
+        for index, element in enumerate(batch, first):
+            if isinstance(element, InvalidElement):
+                if self._query.on_invalid is None:
+                    self._failure = InvalidJob(
+                        f"element {index}: {element.reason}", index=index, path=element.path
+                    )
+                    break
+                self._query.on_invalid(attrs.evolve(element, index=index))
+            elif self._query.stops_at(element):
+                self.close()
+                break
+            else:
+                jobs.append(element)
+        return jobs
+
+    def _drop_response(self) -> None:
+        if self._response is not None:
+            self._response.close()
+            self._response = None
+
+
+class _Response:
+    """The elements of one answer."""
+
+    def __init__(self, body: Body, decoder: ArrayDecoder[Job | InvalidElement]) -> None:
+        self._body = body
+        self._decoder = decoder
+        self._decoded: Iterator[Batch] = iter(())
+
+    async def next_batch(self) -> Batch | None:
+        while True:
+            for batch in self._decoded:
+                return batch
+            piece = await self._body.read()
+            if not piece:
+                self._decoder.close()
+                return None
+            self._decoded = self._decoder.feed(piece)
+
+    def close(self) -> None:
+        self._body.close()
+
+
+async def iterate(reader: JobReader) -> AsyncGenerator[Job, None]:
+    """Give the jobs one by one; leaving closes the connection."""
+    try:
+        while (batch := await reader.next_batch()) is not None:
+            for job in batch:
+                yield job
+                reader.check()
+    finally:
+        reader.close()

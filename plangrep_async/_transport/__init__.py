@@ -1,0 +1,193 @@
+"""One request at a time over aiohttp: open, read, close; every failure is one of our errors.
+
+The only folder of the client that knows aiohttp and backoff. What aiohttp does by itself and must
+not do here: send a request twice, follow redirects, keep cookies, count the time of the consumer,
+wait for ever on a broken body, show the Authorization header in the `repr` of an error.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine
+from datetime import UTC, datetime
+from random import Random
+from typing import Any, ParamSpec, TypeVar
+
+import aiohttp
+import backoff
+from yarl import URL
+
+from plangrep_async._credentials import Credentials
+from plangrep_async._retry import RetryPolicy, is_transient, waits
+from plangrep_async._status import MAX_BODY_BYTES, read_retry_after, status_error
+from plangrep_async._transport.body import Body
+from plangrep_async._transport.failures import NETWORK_ERRORS, NotSent, connection_failure
+from plangrep_async._transport.session import Session, header_deadline
+from plangrep_async._transport.timeouts import Timeouts
+from plangrep_async.errors import (
+    AuthenticationError,
+    ConfigurationError,
+    InvalidResponse,
+    PlangrepError,
+    printable,
+)
+
+__all__ = ["Body", "Session", "Timeouts", "Transport"]
+
+P = ParamSpec("P")
+T = TypeVar("T")
+Attempt = Callable[P, Coroutine[Any, Any, T]]
+
+_log = logging.getLogger("plangrep_async")
+_ENCODINGS = ("", "identity", "gzip", "x-gzip", "deflate")
+
+
+class Transport:
+    """Sends the requests of one client."""
+
+    def __init__(
+        self,
+        base_url: str,
+        credentials: Credentials,
+        session: Session,
+        *,
+        timeouts: Timeouts,
+        retry: RetryPolicy,
+        user_agent: str,
+    ) -> None:
+        self._base_url = base_url
+        self._credentials = credentials
+        self._session = session
+        self._timeouts = timeouts
+        self._retry = retry
+        self._user_agent = user_agent
+        self._random = Random()  # noqa: S311  # jitter, no secret
+
+    def retrying(self, attempt: Attempt[P, T]) -> Attempt[P, T]:
+        """Wrap a coroutine function: transient errors are tried again as the policy says."""
+        decorate = backoff.on_exception(
+            waits,
+            PlangrepError,
+            policy=self._retry,
+            random=self._random,
+            jitter=None,
+            giveup=lambda error: not is_transient(error),
+            on_backoff=_log_retry,
+            on_giveup=_note_attempts,
+            logger=None,
+        )
+        return decorate(attempt)
+
+    async def open(self, path: str, *, project_id: str | None = None) -> Body:
+        """Send one GET request; the answer is a success when this returns.
+
+        `path` is quoted and goes below the base URL. Raises one of our errors, once.
+        """
+        key = self._credentials.version
+        outcome = await self._get(path, project_id)
+        if isinstance(outcome, AuthenticationError) and await self._credentials.renew(key):
+            outcome = await self._get(path, project_id)
+        if isinstance(outcome, PlangrepError):
+            raise outcome
+        return outcome
+
+    async def _get(self, path: str, project_id: str | None) -> Body | PlangrepError:
+        # An error is returned, not raised, so that no frame below this one is in its traceback.
+        session = self._session.get()
+        url = URL(self._base_url + path, encoded=True)
+        if str(url) != self._base_url + path:
+            raise ConfigurationError("the id would lead to another place of the API")
+        what = f"GET {printable(str(url))}"
+        try:
+            async with asyncio.timeout(self._timeouts.connect + self._timeouts.read) as deadline:
+                header_deadline.set(deadline)
+                response = await session.get(
+                    url,
+                    headers=await self._headers(),
+                    allow_redirects=False,
+                    raise_for_status=False,
+                    timeout=aiohttp.ClientTimeout(total=None, connect=self._timeouts.connect),
+                    middlewares=(*getattr(session, "_middlewares", ()), _send_once),
+                )
+        except (*NETWORK_ERRORS, NotSent) as error:
+            return connection_failure(error, what, project_id)
+        if response.status == 200 and _encoding(response) in _ENCODINGS:
+            return Body(response, read=self._timeouts.read, what=what, project_id=project_id)
+        try:
+            return await self._refusal(response, what, project_id)
+        finally:
+            response.close()
+
+    async def _headers(self) -> dict[str, str]:
+        return {
+            "Authorization": await self._credentials.header(),
+            "Accept": "application/json",
+            "Accept-Encoding": "gzip, deflate",
+            "User-Agent": self._user_agent,
+        }
+
+    async def _refusal(
+        self, response: aiohttp.ClientResponse, what: str, project_id: str | None
+    ) -> PlangrepError:
+        status = response.status
+        if status == 200:
+            encoding = printable(_encoding(response))
+            fault = f"the body's Content-Encoding {encoding} was not asked for"
+        elif 300 <= status < 400:
+            fault = f"answered {status}, and redirects are not followed: check base_url"
+        elif status < 400:
+            fault = f"answered {status} where 200 was expected"
+        else:
+            headers = response.headers
+            return status_error(
+                what,
+                status,
+                await self._read_some(response),
+                hide=self._credentials.hide,
+                request_id=headers.get("X-Request-Id") or headers.get("Request-Id"),
+                retry_after=read_retry_after(headers.getall("Retry-After", []), datetime.now(UTC)),
+                project_id=project_id,
+            )
+        return InvalidResponse(f"{what}: {fault}", project_id=project_id)
+
+    async def _read_some(self, response: aiohttp.ClientResponse) -> bytes:
+        """Read the body of an error as far as it comes in time and is not too long."""
+        body = bytearray()
+        try:
+            async with asyncio.timeout(self._timeouts.read):
+                while len(body) < MAX_BODY_BYTES:
+                    piece = await response.content.read(MAX_BODY_BYTES - len(body))
+                    if not piece:
+                        break
+                    body += piece
+        except NETWORK_ERRORS:
+            pass  # the status is what counts
+        return bytes(body)
+
+
+async def _send_once(
+    request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
+) -> aiohttp.ClientResponse:
+    # aiohttp sends a GET again by itself when it sees one of these: tries must equal requests.
+    lost: aiohttp.ClientError
+    try:
+        return await handler(request)
+    except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
+        lost = error
+    raise NotSent(lost)
+
+
+def _encoding(response: aiohttp.ClientResponse) -> str:
+    return response.headers.get("Content-Encoding", "").strip().lower()
+
+
+def _log_retry(details: Any) -> None:
+    _log.info(
+        "attempt %d failed, next one in %.2f s: %s",
+        details["tries"],
+        details["wait"],
+        details["exception"],
+    )
+
+
+def _note_attempts(details: Any) -> None:
+    details["exception"].attempts = details["tries"]

@@ -1,0 +1,57 @@
+"""The body of one answer, piece by piece, with a time-out on waiting and on nothing else."""
+
+import asyncio
+
+import aiohttp
+
+from plangrep_async._transport.failures import NETWORK_ERRORS, body_failure
+from plangrep_async.errors import PlangrepError
+
+READ_BYTES = 32 << 10  # taken from aiohttp's buffer at once: smaller costs speed, larger stalls
+_LEAST_BYTES = 1 << 10  # what counts as progress: a body that drips byte by byte does not
+
+
+class Body:
+    """The body of an answer that was a success."""
+
+    def __init__(
+        self, response: aiohttp.ClientResponse, *, read: float, what: str, project_id: str | None
+    ) -> None:
+        self._response = response
+        self._read_seconds = read
+        self._what = what
+        self._project_id = project_id
+        self._waited = 0.0  # seconds, since the last progress
+        self._arrived = 0  # bytes, since the last progress
+
+    async def read(self) -> bytes:
+        """Give the next bytes, at most `READ_BYTES` of them; none at a clean end.
+
+        Other tasks get a turn before each piece. Raises `RequestTimeout`, `IncompleteResponse`
+        or `InvalidResponse`.
+        """
+        failure: PlangrepError
+        try:
+            return await self._read()
+        except NETWORK_ERRORS as error:
+            failure = body_failure(error, self._what, self._project_id)
+        raise failure
+
+    def close(self) -> None:
+        """Close the connection, unless the body was read to its end."""
+        self._response.close()
+
+    async def _read(self) -> bytes:
+        content = self._response.content
+        await asyncio.sleep(0)
+        if piece := content.read_nowait(READ_BYTES):
+            return piece
+        loop = asyncio.get_running_loop()
+        started = loop.time()
+        async with asyncio.timeout(self._read_seconds - self._waited):
+            piece = await content.read(READ_BYTES)
+        self._waited += loop.time() - started
+        self._arrived += len(piece)
+        if self._arrived >= _LEAST_BYTES:
+            self._waited, self._arrived = 0.0, 0
+        return piece

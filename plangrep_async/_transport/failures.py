@@ -1,0 +1,99 @@
+"""What aiohttp raises, as our errors.
+
+aiohttp's response errors show the Authorization header in their `repr`, their `args` and by what
+is chained to them. So only safe facts are copied here, and nothing is chained but a bare `OSError`.
+"""
+
+import os
+import ssl as tls
+
+import aiohttp
+from aiohttp.http_exceptions import ContentEncodingError, HttpProcessingError
+
+from plangrep_async.errors import (
+    ConnectionFailed,
+    IncompleteResponse,
+    InvalidResponse,
+    PlangrepError,
+    RequestTimeout,
+    TlsFailed,
+    printable,
+)
+
+# `HttpProcessingError` can leak from aiohttp's parser in Python, and `ValueError` from the URLs
+# and headers of a server; a time-out is an `OSError`.
+NETWORK_ERRORS = (aiohttp.ClientError, HttpProcessingError, OSError, ValueError)
+
+
+class NotSent(Exception):
+    """Carries an error past aiohttp, which would send the request again on seeing it."""
+
+    def __init__(self, error: aiohttp.ClientError) -> None:
+        super().__init__()
+        self.error = error
+
+
+def connection_failure(error: Exception, what: str, project_id: str | None) -> PlangrepError:
+    """Translate what went wrong before there were headers. `what` names the request."""
+    if isinstance(error, NotSent):
+        error = error.error
+    cause: OSError | None = None
+    failure: PlangrepError
+    if isinstance(error, TimeoutError):
+        in_time = "connect" if isinstance(error, aiohttp.ConnectionTimeoutError) else "answer"
+        failure = RequestTimeout(f"{what}: the server did not {in_time} in time")
+    elif isinstance(error, (aiohttp.ClientSSLError, aiohttp.ServerFingerprintMismatch)):
+        # Both certificate errors are ClientSSLErrors; the texts of `ssl` name no secret.
+        failure = TlsFailed(f"{what}: {_tls_reason(error)}")
+    elif isinstance(error, aiohttp.ClientConnectorDNSError):
+        failure = ConnectionFailed(f"{what}: the host name could not be looked up")
+        cause = _bare(error.os_error)
+    elif isinstance(error, aiohttp.ClientConnectorError):
+        failure = ConnectionFailed(f"{what}: could not connect, {_os_reason(error.os_error)}")
+        cause = _bare(error.os_error)
+    elif isinstance(error, OSError):
+        failure = ConnectionFailed(f"{what}: connection lost, {_os_reason(error)}")
+        cause = _bare(error)
+    elif isinstance(error, aiohttp.ServerDisconnectedError):
+        failure = ConnectionFailed(f"{what}: the server closed the connection without an answer")
+    elif _is_encoding_error(error):
+        failure = InvalidResponse(f"{what}: the body's Content-Encoding was not asked for")
+    else:
+        failure = ConnectionFailed(f"{what}: the answer was no valid HTTP")
+    failure.project_id = project_id
+    failure.__cause__ = cause
+    return failure
+
+
+def body_failure(error: Exception, what: str, project_id: str | None) -> PlangrepError:
+    """Translate what went wrong while the body was read."""
+    if isinstance(error, TimeoutError):
+        return RequestTimeout(f"{what}: the body stopped arriving", project_id=project_id)
+    if _is_encoding_error(error):
+        return InvalidResponse(f"{what}: the compressed body is broken", project_id=project_id)
+    return IncompleteResponse(f"{what}: the body broke off", project_id=project_id)
+
+
+def _is_encoding_error(error: Exception) -> bool:
+    # aiohttp's parser in C has no class of its own for an encoding that is not installed.
+    cause = error.__cause__ or error.__context__
+    return isinstance(cause, ContentEncodingError) or (
+        isinstance(cause, HttpProcessingError) and "content-encoding" in cause.message
+    )
+
+
+def _os_reason(error: OSError) -> str:
+    return os.strerror(error.errno) if error.errno else printable(str(error))
+
+
+def _tls_reason(error: Exception) -> str:
+    certificate = getattr(error, "certificate_error", None)
+    if isinstance(certificate, tls.SSLCertVerificationError):
+        return f"the server's certificate is not trusted, {printable(certificate.verify_message)}"
+    reason = getattr(getattr(error, "os_error", None), "reason", None)
+    return f"no TLS with this server, {printable(str(reason or type(error).__name__))}"
+
+
+def _bare(error: OSError) -> OSError:
+    """Copy number and text; the original's traceback leads to the request and its headers."""
+    return OSError(error.errno, _os_reason(error)) if error.errno else OSError(_os_reason(error))

@@ -1,0 +1,99 @@
+"""The aiohttp session of a client: made on first use, or borrowed from the caller."""
+
+import asyncio
+import ssl as tls
+from collections.abc import Sequence
+from contextvars import ContextVar
+from types import SimpleNamespace
+from typing import Any
+
+import aiohttp
+
+from plangrep_async._transport.timeouts import Timeouts
+from plangrep_async.errors import ClientClosed, ConfigurationError
+
+header_deadline: ContextVar[asyncio.Timeout] = ContextVar("header_deadline")
+"""Around a request: set anew once there is a connection, so that connecting does not count."""
+
+
+class Session:
+    """Belongs to the event loop that uses it first. A borrowed one is never closed or changed."""
+
+    def __init__(
+        self,
+        borrowed: aiohttp.ClientSession | None,
+        *,
+        timeouts: Timeouts,
+        ssl: tls.SSLContext | None,
+        trust_env: bool,
+        trace_configs: Sequence[aiohttp.TraceConfig],
+    ) -> None:
+        if borrowed is not None and not borrowed.auto_decompress:
+            raise ConfigurationError("session must have auto_decompress=True")
+        if borrowed is not None and (ssl or trust_env or trace_configs):
+            raise ConfigurationError("set ssl, trust_env and trace_configs on your own session")
+        if ssl is not None and not isinstance(ssl, tls.SSLContext):
+            raise ConfigurationError("ssl must be an ssl.SSLContext")
+        self._borrowed = borrowed is not None
+        self._session = borrowed
+        self._timeouts = timeouts
+        self._ssl = ssl
+        self._trust_env = trust_env
+        self._trace_configs = list(trace_configs)
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self.is_closed = False
+
+    def get(self) -> aiohttp.ClientSession:
+        """Give the session for the running loop."""
+        if self.is_closed:
+            raise ClientClosed("this client is closed: make a new one")
+        loop = asyncio.get_running_loop()
+        if self._loop not in (None, loop):
+            raise ConfigurationError(
+                "this client was used on another event loop before: make one client per loop"
+            )
+        self._loop = loop
+        if self._session is None:
+            self._session = self._make()
+        elif self._session.closed:
+            raise ClientClosed("the session given to this client is closed")
+        return self._session
+
+    @property
+    def needs_closing(self) -> bool:
+        """Whether a session was made here and is still open."""
+        return not self._borrowed and self._session is not None and not self._session.closed
+
+    async def close(self) -> None:
+        """Close the session if it was made here; any number of times."""
+        self.is_closed = True
+        if self.needs_closing and self._session is not None:
+            await self._session.close()
+
+    def abandon(self) -> None:
+        """Close the connections without a loop: what is left to do for a forgotten client."""
+        connector = self._session.connector if self._session is not None else None
+        if self._session is None or connector is None:
+            return
+        self._session.detach()  # or aiohttp would complain, too
+        connector._close()  # noqa: SLF001  # all public ways have to be awaited
+
+    def _make(self) -> aiohttp.ClientSession:
+        return aiohttp.ClientSession(
+            # No pool limit: whoever waits in aiohttp's pool runs into a time-out there.
+            connector=aiohttp.TCPConnector(limit=0, ssl=self._ssl or True),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            trust_env=self._trust_env,
+            trace_configs=[*self._trace_configs, self._clock()],
+        )
+
+    def _clock(self) -> aiohttp.TraceConfig:
+        trace = aiohttp.TraceConfig()
+
+        async def connected(_: aiohttp.ClientSession, __: SimpleNamespace, ___: Any) -> None:
+            deadline = header_deadline.get()
+            deadline.reschedule(asyncio.get_running_loop().time() + self._timeouts.read)
+
+        trace.on_connection_create_end.append(connected)
+        trace.on_connection_reuseconn.append(connected)
+        return trace
