@@ -1,0 +1,91 @@
+"""What depends on where the output goes: colours, width, and whether anything may move."""
+
+import os
+import stat
+import sys
+from types import TracebackType
+from typing import Self, TextIO
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
+
+_JOBS_BETWEEN_UPDATES = 100
+
+
+def make_console(stream: TextIO) -> Console:
+    """Make a console that treats a stream as a terminal if, and only if, it is one.
+
+    Text is shown as it is: no markup, no emoji codes, no highlighting.
+    """
+    return _Console(
+        file=stream,
+        force_terminal=stream.isatty(),  # or FORCE_COLOR would make a pipe colourful
+        markup=False,
+        emoji=False,
+        highlight=False,
+    )
+
+
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        """Leave a closed pipe to the program: rich would exit with 1."""
+        raise BrokenPipeError
+
+
+class Meter:
+    """Counts jobs on a terminal while they come, and leaves nothing behind; else does nothing.
+
+    With a `total` it is a bar. It shows on standard output, or on standard error while standard
+    output is saved to a file; never beside a pipe, whose reader may use the same terminal.
+    """
+
+    def __init__(self, *, total: int | None = None) -> None:
+        console = make_console(sys.stderr if _output_is_saved() and sys.stderr else sys.stdout)
+        self._progress = _make_progress(console, total) if console.is_interactive else None
+
+    def __enter__(self) -> Self:
+        if self._progress is not None:
+            self._progress.start()
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.hide()
+
+    def show(self, jobs: int) -> None:
+        """Take note of how many jobs have come."""
+        if self._progress is not None and jobs % _JOBS_BETWEEN_UPDATES == 0:
+            self._progress.update(self._progress.task_ids[0], completed=jobs)
+
+    def hide(self) -> None:
+        """Make room for other output, for good; any number of times."""
+        if self._progress is not None:
+            self._progress.stop()
+            self._progress = None
+
+
+def _make_progress(console: Console, total: int | None) -> Progress:
+    count = TextColumn("{task.completed:,} jobs", markup=False)
+    if total is not None:
+        count = TextColumn("{task.completed:,} of {task.total:,} jobs", markup=False)
+    progress = Progress(
+        SpinnerColumn() if total is None else BarColumn(),
+        count,
+        console=console,
+        transient=True,
+        redirect_stdout=False,
+        redirect_stderr=False,
+    )
+    progress.add_task("", total=total)
+    return progress
+
+
+def _output_is_saved() -> bool:
+    try:
+        return stat.S_ISREG(os.fstat(sys.stdout.fileno()).st_mode)
+    except OSError:  # standard output is no file of the system
+        return False
