@@ -1,0 +1,265 @@
+"""The benchmarks' mechanics: that they measure what they say, never how fast anything is."""
+
+import asyncio
+import http.client
+import json
+import math
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+
+from benchmarks import bench_stream
+from benchmarks._data import Document, Library, Shape, Spec, Totals, write
+from benchmarks._measure import Heartbeat, Sample
+from benchmarks._pairs import median_of_ratios, summarise
+from benchmarks._processes import ChildFailed, TotalsMismatch, run_contender, serving
+from benchmarks._server import HOST, WARM_UP_PROJECT, ceiling
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="module")
+def document(tmp_path_factory: pytest.TempPathFactory) -> Document:
+    return write(Spec(jobs=5_000), tmp_path_factory.mktemp("data") / "document.json")
+
+
+@pytest.fixture(scope="module")
+def warm_up(tmp_path_factory: pytest.TempPathFactory) -> Document:
+    return write(Spec(jobs=2), tmp_path_factory.mktemp("data") / "warm_up.json")
+
+
+@pytest.fixture(scope="module")
+def port(document: Document, warm_up: Document) -> Iterator[int]:
+    with serving(document, warm_up) as port:
+        yield port
+
+
+def parsed_totals(content: bytes) -> Totals:
+    jobs = json.loads(content)["jobs"]
+    return Totals(
+        jobs=len(jobs),
+        page_count=sum(job["pageCount"] for job in jobs),
+        files=sum(len(job["files"]) for job in jobs),
+        credits_debited=sum(job["billing"]["creditsDebited"] for job in jobs),
+        completed=sum(job["status"] == "completed" for job in jobs),
+    )
+
+
+def sample(**changes: Any) -> Sample:
+    figures = dict.fromkeys((field.name for field in attrs.fields(Sample)), 1.0)
+    return Sample(**{**figures, "totals": Totals(jobs=100), **changes})
+
+
+# Data
+
+
+@pytest.mark.parametrize("pretty", [False, True])
+@pytest.mark.parametrize("shape", ["small", "typical", "huge"])
+def test_totals_are_what_a_parser_finds(tmp_path: Path, shape: Shape, pretty: bool) -> None:
+    """The generator's totals are the ones that `json` finds in its bytes."""
+    written = write(Spec(jobs=200, shape=shape, pretty=pretty), tmp_path / "document.json")
+    content = written.path.read_bytes()
+    assert parsed_totals(content) == written.totals
+    assert len(content) == written.size_bytes
+    assert min(written.totals.page_count, written.totals.completed) > 0
+
+
+def test_pretty_and_compact_hold_the_same(tmp_path: Path) -> None:
+    """The pretty-printed document is the compact one with indentation."""
+    compact = write(Spec(jobs=50), tmp_path / "compact.json").path.read_text()
+    pretty = write(Spec(jobs=50, pretty=True), tmp_path / "pretty.json").path.read_text()
+    assert json.dumps(json.loads(compact), indent=2, ensure_ascii=False) == pretty
+    assert "\n" not in compact
+
+
+def test_a_seed_decides_the_bytes(tmp_path: Path) -> None:
+    """The same specification gives the same bytes, another seed gives others."""
+    contents = [
+        write(Spec(jobs=50, seed=seed), tmp_path / "document.json").path.read_bytes()
+        for seed in (1, 1, 2)
+    ]
+    assert contents[0] == contents[1]
+    assert contents[0] != contents[2]
+
+
+def test_a_typical_document_is_as_large_as_a_real_one(document: Document) -> None:
+    """50,000 typical jobs are about 29 MB and have 1.2 files each."""
+    size_mb = document.size_bytes / document.spec.jobs * 50_000 / 1e6
+    assert size_mb == pytest.approx(29.0, rel=0.05)
+    assert document.totals.files / document.spec.jobs == pytest.approx(1.2, rel=0.05)
+
+
+def test_jobs_are_newest_first(document: Document) -> None:
+    """The jobs are in the API's order, and ids do not repeat."""
+    jobs = json.loads(document.path.read_bytes())["jobs"]
+    times = [job["createdAt"] for job in jobs]
+    assert sorted(times, reverse=True) == times
+    assert len({job["id"] for job in jobs}) == len(jobs)
+
+
+def test_a_library_writes_a_document_once(tmp_path: Path) -> None:
+    """Asking for a document again gives the one that is there."""
+    library = Library(tmp_path)
+    first = library.document(Spec(jobs=1))
+    assert library.document(Spec(jobs=1)) is first
+    assert library.document(Spec(jobs=2)).path != first.path
+
+
+# Server and processes
+
+
+def test_the_server_gives_one_body_for_any_path(
+    document: Document, warm_up: Document, port: int
+) -> None:
+    """One connection gets the document from every path but the warm-up's, which has its own."""
+    connection = http.client.HTTPConnection(HOST, port, timeout=10)
+    bodies = []
+    for path in ("/", "/projects/proj_x/jobs", f"/projects/{WARM_UP_PROJECT}/jobs"):
+        connection.request("GET", path)
+        bodies.append(connection.getresponse().read())
+    connection.close()
+    content = document.path.read_bytes()
+    assert [content, content, warm_up.path.read_bytes()] == bodies
+
+
+def test_the_server_knows_its_ceiling(port: int) -> None:
+    """The server's own speed is a finite figure."""
+    assert 0 < ceiling(port, requests=2) < math.inf
+
+
+def test_the_server_ends_with_its_block(warm_up: Document) -> None:
+    """Nothing listens after the block, even when it was left by an exception."""
+    with pytest.raises(KeyError), serving(warm_up, warm_up) as port:
+        raise KeyError
+    with pytest.raises(ConnectionRefusedError):
+        ceiling(port)
+
+
+def test_a_server_without_its_starter_ends(warm_up: Document) -> None:
+    """The server ends when its standard input does, so it cannot outlive who started it."""
+    command = [sys.executable, "-m", "benchmarks._server", str(warm_up.path)]
+    done = subprocess.run(command, cwd=ROOT, input=b"", capture_output=True, timeout=30, check=True)
+    assert int(done.stdout) > 0
+
+
+def test_wrong_totals_are_an_error(document: Document, port: int) -> None:
+    """A contender whose totals are not the generator's is no sample but an exception."""
+    totals = attrs.evolve(document.totals, completed=document.totals.completed + 1)
+    with pytest.raises(TotalsMismatch, match="limit counted"):
+        run_contender("limit", port, attrs.evolve(document, totals=totals))
+
+
+def test_a_contender_that_fails_is_an_error(document: Document, port: int) -> None:
+    """A contender that ends with an error, or does not end in time, is an exception."""
+    with pytest.raises(ChildFailed, match="no_such_module"):
+        run_contender("no_such_module", port, document)
+    with pytest.raises(ChildFailed, match=r"not done after 0\.01 s"):
+        run_contender("limit", port, document, timeout=0.01)
+
+
+# Measuring
+
+
+def test_memory_growth_sees_a_short_peak() -> None:
+    """64 MB that were there for a moment only are in the growth, what was there before is not."""
+    program = (
+        "from benchmarks._measure import MemoryGrowth\n"
+        "before = bytes(200_000_000)\n"
+        "memory = MemoryGrowth()\n"
+        "during = b'x' * 64_000_000\n"
+        "del during\n"
+        "print(memory.peak())\n"
+    )
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, timeout=30, check=True)
+    assert int(done.stdout) == pytest.approx(64_000_000, rel=0.05)
+
+
+def test_memory_growth_sees_a_whole_document(document: Document, port: int) -> None:
+    """A contender that holds the whole document grows by more than its size."""
+    assert run_contender("limit", port, document).growth_bytes > document.size_bytes
+
+
+async def test_the_heartbeat_sees_a_stall() -> None:
+    """A stall counts with its length, and with all the beats that it swallowed."""
+    async with Heartbeat() as heartbeat:
+        await asyncio.sleep(0.01)
+        time.sleep(0.1)  # noqa: ASYNC251 - the stall to be seen
+    assert heartbeat.longest > 0.09
+    assert 0.05 < heartbeat.p99 <= heartbeat.longest
+
+
+# Pairs
+
+
+@pytest.mark.parametrize(
+    ("pairs", "median"),
+    [
+        ([(1.0, 2.0)], 2.0),
+        ([(1.0, 2.0), (10.0, 30.0), (2.0, 10.0)], 3.0),
+        ([(1.0, 1.0), (1.0, 2.0)], 1.5),
+        ([(1.0, 4.0), (4.0, 4.0), (2.0, 1.0)], 1.0),  # the ratio of the medians is 2
+    ],
+)
+def test_median_of_ratios(pairs: list[tuple[float, float]], median: float) -> None:
+    """The median is taken of the ratios within each pair."""
+    assert median_of_ratios(pairs) == median
+
+
+def test_a_summary_compares_within_pairs() -> None:
+    """Ours stands first with ratios of one, each other with its medians and its pairs' ratios."""
+    pairs = [
+        (sample(seconds=1.0), sample(seconds=4.0, growth_bytes=2_000_000)),
+        (sample(seconds=2.0), sample(seconds=6.0, growth_bytes=8_000_000)),
+        (sample(seconds=3.0), sample(seconds=6.0, growth_bytes=4_000_000)),
+    ]
+    ours, other = summarise({"other": pairs})
+    assert (ours.contender, ours.speed_ratio, ours.jobs_per_second) == ("ours", 1.0, 50.0)
+    assert (other.contender, other.speed_ratio, other.peak_growth_mb) == ("other", 3.0, 4.0)
+    assert (other.speed_ratio_lowest, other.speed_ratio_highest) == (2.0, 4.0)
+
+
+# The whole
+
+
+def test_wrong_totals_end_the_benchmark(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The command ends with exit code 1 and says which contender counted wrongly."""
+
+    def mismatch(*_: object, **__: object) -> None:
+        raise TotalsMismatch("limit counted 2, but written was 1")
+
+    monkeypatch.setattr(bench_stream, "run_pairs", mismatch)
+    assert bench_stream.main(["--jobs", "1"]) == 1
+    assert "limit counted 2" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_the_quick_form_measures_every_contender(tmp_path: Path) -> None:
+    """The command checks all totals, prints a line a contender and writes usable figures."""
+    file = tmp_path / "report.json"
+    command = [sys.executable, "-m", "benchmarks.bench_stream", "--quick", "--json", str(file)]
+    command += ["--jobs", "200", "--pairs", "1"]
+    done = subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, timeout=50, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert max(map(len, done.stdout.splitlines())) <= 120
+    lines = [line.split()[0] for line in done.stdout.splitlines() if line]
+    report = json.loads(file.read_text())
+    assert report["totals"]["jobs"] == 200
+    assert "found what was generated: 200 jobs" in done.stdout
+    contenders = [result.pop("contender") for result in report["results"]]
+    assert contenders == ["ours", *bench_stream.OTHERS]
+    assert set(contenders) <= set(lines)
+    for result in report["results"]:
+        growth = result.pop("peak_growth_mb")  # so few jobs may fit where there was room
+        assert 0 <= growth < math.inf
+        assert all(0 < figure < math.inf for figure in result.values())
