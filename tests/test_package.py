@@ -1,0 +1,189 @@
+"""The package as a whole: its layers, its public names, its tree of errors, what it imports."""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+
+import plangrep_async
+from plangrep_async import PlangrepError, errors
+
+PACKAGE = Path(plangrep_async.__file__).parent
+
+LEVELS = {
+    # A module imports from lower levels only; folders count as one module.
+    "_version": 0,
+    "models": 0,
+    "errors": 0,
+    "_mirror": 0,
+    "_boundaries": 0,
+    "_jsontext": 0,
+    "emulator": 0,
+    "converter": 1,
+    "_retry": 1,
+    "_credentials": 1,
+    "_endpoint": 1,
+    "_status": 1,
+    "_jsonarray": 1,
+    "_elements": 2,
+    "_transport": 2,
+    "_stream": 3,
+    "client": 4,
+    "__init__": 5,
+    "cli": 6,
+    "__main__": 7,
+}
+FILES = sorted(PACKAGE.rglob("*.py"))
+
+ERROR_TREE = {
+    "PlangrepError": {
+        "ConfigurationError": {},
+        "ClientClosed": {},
+        "ConnectionFailed": {"RequestTimeout": {}, "TlsFailed": {}},
+        "ApiStatusError": {
+            "AuthenticationError": {},
+            "PermissionDenied": {},
+            "NotFound": {},
+            "RateLimited": {},
+            "ServerError": {},
+        },
+        "InvalidResponse": {"IncompleteResponse": {}, "InvalidJob": {}},
+    }
+}
+MODELS = {
+    "Job",
+    "JobBilling",
+    "JobError",
+    "JobFile",
+    "JobLimits",
+    "JobStatus",
+    "Project",
+    "ProjectRuntime",
+}
+
+
+def unit(file: Path) -> str:
+    return file.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def run_time_imports(file: Path) -> Iterator[str]:
+    """Give the full names of the modules that a file imports when it is run."""
+    tree = ast.parse(file.read_text())
+    for_types = [
+        child
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+        for child in ast.walk(node)
+    ]
+    package = ["plangrep_async", *file.relative_to(PACKAGE).parent.parts]
+    for node in ast.walk(tree):
+        if node in for_types:
+            continue
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            above = package[: len(package) - node.level + 1] if node.level else []
+            yield ".".join([*above, *filter(None, [node.module])])
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(PACKAGE)))
+def test_imports_run_downwards_only(file: Path) -> None:
+    """A module imports from lower levels or its own folder, and never the package root."""
+    for name in run_time_imports(file):
+        if name.split(".")[0] != "plangrep_async":
+            continue
+        assert name != "plangrep_async", f"{file.name} imports the package root"
+        imported = name.split(".")[1]
+        is_own_folder = imported == unit(file) and file.parent != PACKAGE
+        assert is_own_folder or LEVELS[imported] < LEVELS[unit(file)], name
+
+
+def test_every_module_has_a_level() -> None:
+    """The table of levels names what there is, and nothing else."""
+    assert {unit(file) for file in FILES} == set(LEVELS)
+
+
+@pytest.mark.parametrize("library", ["aiohttp", "backoff", "yarl"])
+def test_only_the_transport_knows_the_http_library(library: str) -> None:
+    """Of the client's side, one folder uses aiohttp and backoff; the emulator is a server."""
+    users = {
+        unit(file)
+        for file in FILES
+        if any(name.split(".")[0] == library for name in run_time_imports(file))
+    }
+    assert users - {"emulator"} == {"_transport"}
+
+
+def test_the_emulator_is_independent() -> None:
+    """The oracle of the tests shares no code with what it tests."""
+    for file in (PACKAGE / "emulator").glob("*.py"):
+        ours = [n for n in run_time_imports(file) if n.startswith("plangrep_async")]
+        assert all(name.startswith("plangrep_async.emulator") for name in ours)
+
+
+def test_the_root_exports_the_public_names_and_nothing_else() -> None:
+    """`__all__` is sorted and complete: the client, its options, the models, the errors."""
+    tree_names = {name for name in vars(errors) if is_error(getattr(errors, name))}
+    expected = {"AsyncPlangrep", "RetryPolicy", "Timeouts", "__version__", *MODELS, *tree_names}
+    assert plangrep_async.__all__ == sorted(expected)
+    assert all(hasattr(plangrep_async, name) for name in expected)
+
+
+def is_error(thing: object) -> bool:
+    return isinstance(thing, type) and issubclass(thing, PlangrepError)
+
+
+def test_the_errors_are_one_tree() -> None:
+    """The classes hang together as the top of `errors.py` draws them."""
+
+    def subtree(cls: type) -> dict[str, object]:
+        return {sub.__name__: subtree(sub) for sub in cls.__subclasses__()}
+
+    assert {"PlangrepError": subtree(PlangrepError)} == ERROR_TREE
+    drawn = (errors.__doc__ or "").split("└── InvalidJob")[0]
+    assert all(name in drawn + "InvalidJob" for name in names(ERROR_TREE))
+
+
+def names(tree: dict[str, dict[str, object]]) -> Iterator[str]:
+    for name, below in tree.items():
+        yield name
+        yield from names(below)  # type: ignore[arg-type]
+
+
+def test_the_version_is_one() -> None:
+    """The package says the version that was installed."""
+    assert plangrep_async.__version__ == version("plangrep-async")
+
+
+def test_the_library_does_not_import_its_extras() -> None:
+    """Importing the client loads nothing of the command line, the emulator or the tests."""
+    program = "import sys, plangrep_async; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
+    loaded = set(done.stdout.decode().split())
+    assert "plangrep_async.client" in loaded
+    unwanted = {"typer", "rich", "click", "pytest", "aiohttp.web", "plangrep_async.emulator"}
+    assert loaded & unwanted <= {"aiohttp.web"} & eager_parts_of_aiohttp()
+    assert "plangrep_async.cli" not in loaded
+
+
+def eager_parts_of_aiohttp() -> set[str]:
+    program = "import sys, aiohttp; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
+    return set(done.stdout.decode().split())
+
+
+def test_the_package_is_typed() -> None:
+    """The marker of PEP 561 is installed with the package."""
+    assert (PACKAGE / "py.typed").is_file()
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(PACKAGE)))
+def test_every_file_says_what_it_is_for_and_stays_short(file: Path) -> None:
+    """Each file opens with a docstring and can be understood in one sitting."""
+    text = file.read_text()
+    assert ast.get_docstring(ast.parse(text)), "a docstring at the top"
+    assert text.count("\n") <= 265

@@ -1,0 +1,52 @@
+"""The README does what it says: its two commands are there, and each block of Python runs."""
+
+import asyncio
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from plangrep_async.emulator import Emulator
+
+README = (Path(__file__).parent.parent / "README.md").read_text()
+BLOCKS = re.findall(r"^```python\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+
+# What the examples write for the ids of a reader's own.
+PLACEHOLDER = "proj_01hx9z4kqr8e7m3p5n6w2v0abc"
+
+
+@pytest.mark.parametrize("heading", ["Run it", "Test it"])
+def test_a_command_is_one_line_that_sets_itself_up(heading: str) -> None:
+    """Each heading is followed by one fenced block of one line, beginning from nothing."""
+    sections = dict(re.findall(r"^## (.+)\n((?:(?!^## ).*\n)*)", README, re.MULTILINE))
+    (line,) = re.match(r"\n+```sh\n(.+)\n```\n", sections[heading]).groups()  # type: ignore[union-attr]
+    assert line.startswith("python3 -m venv ")
+
+
+def test_there_are_blocks_to_run() -> None:
+    """The pattern that finds the examples finds as many as there are fences."""
+    assert len(BLOCKS) == README.count("```python") > 0
+
+
+@pytest.mark.parametrize("number", range(len(BLOCKS)))
+async def test_every_block_of_python_runs(number: int, tmp_path: Path) -> None:
+    """An example runs as it stands, against the emulator and with warnings as errors."""
+    async with Emulator(projects=2, jobs_per_project=40) as emulator:
+        program = tmp_path / "example.py"
+        program.write_text(BLOCKS[number].replace(PLACEHOLDER, emulator.project_ids[0]))
+        environment = {
+            **{name: os.environ[name] for name in ("PATH", "PYTHONPATH") if name in os.environ},
+            "PLANGREP_API_KEY": emulator.api_key,
+            "PLANGREP_BASE_URL": emulator.base_url,
+        }
+        command = [sys.executable, "-X", "dev", "-W", "error", str(program)]
+        done = await asyncio.to_thread(
+            subprocess.run, command, env=environment, capture_output=True, timeout=30, check=False
+        )
+        assert done.returncode == 0, done.stderr.decode()
+        assert done.stderr == b""
+        has_own_server = "Emulator(" in BLOCKS[number]
+        assert has_own_server or any(record.complete for record in emulator.requests)
