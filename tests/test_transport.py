@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+import trustme
 
 from plangrep_async import (
     AsyncPlangrep,
@@ -477,7 +478,6 @@ async def test_each_retry_is_one_line_in_the_log(
 
 async def test_an_untrusted_certificate_is_not_tried_again(connect: Connect, tmp_path: Any) -> None:
     """A certificate that nobody vouches for ends in `TlsFailed`; a context of one's own helps."""
-    trustme = pytest.importorskip("trustme")
     authority = trustme.CA()
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     authority.issue_cert("127.0.0.1").configure_cert(context)
