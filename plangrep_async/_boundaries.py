@@ -17,11 +17,13 @@ _NO_BRACKETS = bytes(byte for byte in range(256) if byte not in b"[]{}")
 MAX_DEPTH = 10_000  # a bomb of brackets that never close ends here
 _MAX_GAP = 64  # white space between two elements that a guess looks through
 
-# What no bracket can hide in, in one step of the regular expression engine each.
+# As far as no mark can be, in one step of the regular expression engine. The repetition is bounded,
+# for it takes memory, and it is not possessive: CPython before 3.11.5 gets that wrong for a string
+# without its end (python/cpython issue 106052).
+_over_flat = re.compile(rb'(?:[^][{}",]++|"(?:[^"\\]++|\\.)*+"){0,256}', re.DOTALL).match
+_over_nested = re.compile(rb'(?:[^][{}"]++|"(?:[^"\\]++|\\.)*+"){0,256}', re.DOTALL).match
 _over_space = re.compile(rb"[ \t\n\r]*+").match
-_over_flat = re.compile(rb'(?:[^][{}",]++|"(?:[^"\\]++|\\.)*+")*+', re.DOTALL).match
-_over_nested = re.compile(rb'(?:[^][{}"]++|"(?:[^"\\]++|\\.)*+")*+', re.DOTALL).match
-_over_string = re.compile(rb'(?:[^"\\]++|\\.)*+', re.DOTALL).match
+_in_string = re.compile(rb'["\\]').search
 
 
 class Mark(Enum):
@@ -51,31 +53,41 @@ class Scanner:
     def next(self, buffer: bytearray) -> tuple[Mark, int] | None:
         """Find the next mark and its place; `None` where the buffer ends first, or `is_lost`."""
         while not self.is_lost:
-            if self._in_string:
-                self.position = _end_of(_over_string(buffer, self.position))
-                if buffer[self.position : self.position + 1] != b'"':
-                    return None  # the end, or a backslash whose partner is still to come
-                self.position += 1
-                self._in_string = False
+            if self._in_string and not self._leave_string(buffer):
+                return None
             over = _over_nested if self.depth else _over_flat
             at = self.position = _end_of(over(buffer, self.position))
             if at == len(buffer):
                 return None
             self.position += 1
             match buffer[at]:
-                case 0x22:  # the quote of a string that does not end in this buffer
+                case 0x22:
                     self._in_string = True
-                case 0x2C:
+                case 0x2C if not self.depth:
                     return Mark.COMMA, at
                 case 0x5B | 0x7B:
                     self.depth += 1
                     if self.depth == 1:
                         return Mark.OPEN, at
-                case _:
+                case 0x5D | 0x7D:
                     self.depth -= 1
                     if self.depth <= 0:
                         return (Mark.CLOSE if self.depth == 0 else Mark.END), at
         return None
+
+    def _leave_string(self, buffer: bytearray) -> bool:
+        """Go on behind the end of the string; false where the buffer ends first."""
+        while found := _in_string(buffer, self.position):
+            self.position = found.start()
+            if found[0] == b'"':
+                self.position += 1
+                self._in_string = False
+                return True
+            if self.position + 1 == len(buffer):
+                return False  # a backslash whose partner is still to come
+            self.position += 2
+        self.position = len(buffer)
+        return False
 
 
 def end_of_space(buffer: bytearray) -> int:
