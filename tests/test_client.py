@@ -112,6 +112,7 @@ async def test_a_forgotten_client_warns_once_and_closes_its_connections(connect:
     async with RawServer([fine]) as server:
         client = connect(server.base_url)
         assert await count(client) == 1
+        gc.collect()  # what other tests left is not the matter here
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             del client
