@@ -12,10 +12,19 @@ import attrs
 
 from plangrep_async._elements import InvalidElement
 from plangrep_async._jsonarray import ArrayDecoder
+from plangrep_async._resume import OrderBroken, Place, PlaceNotFound
 from plangrep_async._retry import is_transient
 from plangrep_async._transport import Body, Transport
-from plangrep_async.errors import ClientClosed, IncompleteResponse, InvalidJob, PlangrepError
+from plangrep_async.errors import (
+    ClientClosed,
+    IncompleteResponse,
+    InvalidJob,
+    PlangrepError,
+    RateLimited,
+)
 from plangrep_async.models import Job
+
+_MOST_OPENINGS = 20  # of one list: a server that breaks after each job must find an end
 
 Batch = Sequence[Job | InvalidElement]
 OnInvalid = Callable[[InvalidElement], None]
@@ -65,6 +74,8 @@ class JobReader:
         self._response: _Response | None = None
         self._elements = 0  # how many of them the response gave
         self._failure: PlangrepError | None = None  # to be raised after all that came before it
+        self._place = Place()
+        self._openings = 0
         self._delivered = 0
         self._last_job_id: str | None = None
         self._is_finished = False
@@ -91,6 +102,8 @@ class JobReader:
         self.close()
         self.check()
         if isinstance(failure, PlangrepError):
+            if self._delivered and is_transient(failure) and not isinstance(failure, RateLimited):
+                failure = _broken(failure)
             failure.project_id = self._query.project_id
             failure.delivered = self._delivered
             failure.last_job_id = self._last_job_id
@@ -134,34 +147,50 @@ class JobReader:
         try:
             while not self._is_finished and self._failure is None:
                 if self._response is None:
-                    body = await self._transport.open(
-                        self._query.path, project_id=self._query.project_id
-                    )
-                    self._elements = 0
-                    self._response = _Response(
-                        body,
-                        ArrayDecoder("jobs", self._decode, max_element_bytes=self._max_job_bytes),
-                    )
+                    self._response = await self._open()
                 batch = await self._response.next_batch()
                 if batch is None:
+                    self._place.end_response()
                     break
                 if jobs := self._select(batch):
+                    self._place.deliver(jobs)
                     return jobs
-        except PlangrepError as error:
+        except OrderBroken as error:
+            self._failure = IncompleteResponse(f"the stream broke and cannot be continued: {error}")
+        except PlaceNotFound:
+            fault = "what was delivered last is not in the list any more"
+        except PlangrepError:
             self._drop_response()
-            if not self._delivered or not is_transient(error):
-                raise
-            self._failure = IncompleteResponse(f"the stream broke: {error.message}")
+            raise
+        else:
+            return None
+        self._drop_response()
+        if self._failure is None:
+            raise IncompleteResponse(fault)
         return None
+
+    async def _open(self) -> "_Response":
+        self._openings += 1
+        if self._openings > _MOST_OPENINGS:
+            raise OrderBroken(f"it broke {_MOST_OPENINGS} times")
+        self._place.begin_response()
+        query = self._query
+        body = await self._transport.open(query.path, project_id=query.project_id)
+        self._elements = 0
+        decoder = ArrayDecoder("jobs", self._decode, max_element_bytes=self._max_job_bytes)
+        return _Response(body, decoder)
 
     def _select(self, batch: Batch) -> Sequence[Job]:
         """Take what is wanted of a batch; note the failure, or the end, that follows it."""
         first, self._elements = self._elements, self._elements + len(batch)
-        if self._query.takes_all and InvalidElement not in map(type, batch):
+        takes_all = self._query.takes_all and self._place.is_behind
+        if takes_all and InvalidElement not in map(type, batch):
             return batch  # type: ignore[return-value]  # that is what was just seen
         jobs: list[Job] = []
         for index, element in enumerate(batch, first):
             if isinstance(element, InvalidElement):
+                if not self._place.is_found:
+                    continue  # it was reported, or raised, in the response before
                 if self._query.on_invalid is None:
                     self._failure = InvalidJob(
                         f"element {index}: {element.reason}", index=index, path=element.path
@@ -171,7 +200,7 @@ class JobReader:
             elif self._query.stops_at(element):
                 self.close()
                 break
-            else:
+            elif self._place.is_new(element):
                 jobs.append(element)
         return jobs
 
@@ -179,6 +208,18 @@ class JobReader:
         if self._response is not None:
             self._response.close()
             self._response = None
+
+
+def _broken(failure: PlangrepError) -> IncompleteResponse:
+    """Say that a stream could not be continued, and keep why."""
+    if isinstance(failure, IncompleteResponse):
+        return failure
+    broken = IncompleteResponse(
+        f"the stream broke and could not be continued: {failure.message}",
+        attempts=failure.attempts,
+    )
+    broken.__cause__ = failure
+    return broken
 
 
 class _Response:

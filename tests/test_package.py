@@ -24,6 +24,7 @@ LEVELS = {
     "_jsontext": 0,
     "emulator": 0,
     "converter": 1,
+    "_resume": 1,
     "_retry": 1,
     "_credentials": 1,
     "_endpoint": 1,

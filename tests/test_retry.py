@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from plangrep_async import errors
-from plangrep_async._retry import RetryPolicy, is_transient, waits
+from plangrep_async._retry import RetryBudget, RetryPolicy, is_transient, waits
 from plangrep_async._status import status_error
 from plangrep_async._transport.timeouts import Timeouts
 from plangrep_async.errors import ConfigurationError, PlangrepError, RateLimited, ServerError
@@ -28,7 +28,7 @@ def asked_to_wait(seconds: float | None) -> RateLimited:
 
 def all_waits(policy: RetryPolicy, sent: Iterable[Any], *, seed: int = 7) -> list[float]:
     """Send in the errors one by one; the waits until they or the policy's patience ended."""
-    steps = waits(policy, Random(seed))
+    steps = waits(policy, Random(seed), lambda _: True)
     assert next(steps) == 0.0
     given = []
     for error in sent:
@@ -241,6 +241,7 @@ async def test_backoff_calls_as_often_as_the_policy_says(
         PlangrepError,
         policy=policy,
         random=Random(3),
+        afford=lambda _: True,
         jitter=None,
         on_backoff=lambda details: slept.append(details["wait"]),
         logger=None,
@@ -254,3 +255,38 @@ async def test_backoff_calls_as_often_as_the_policy_says(
     assert len(raised) == calls
     assert caught.value is raised[-1]
     assert slept == all_waits(policy, islice(raised, calls - 1), seed=3)
+
+
+def test_the_budget_of_a_client_lets_few_retries_through_when_all_fails() -> None:
+    """A full bucket pays for 35 retries of failures, or for 100 of throttled requests."""
+    for error, most in [(FAILED, 35), (asked_to_wait(None), 100)]:
+        budget = RetryBudget()
+        assert [budget.spend(error) for _ in range(most + 1)] == [True] * most + [False]
+
+
+def test_successes_fill_the_budget_up_again_to_its_brim() -> None:
+    """Fourteen successes pay for one retry; a client that never failed saves up no more."""
+    budget = RetryBudget()
+    while budget.spend(FAILED):
+        pass
+    for _ in range(14):
+        budget.give_back()
+    assert [budget.spend(FAILED), budget.spend(FAILED)] == [True, False]
+    for _ in range(10_000):
+        budget.give_back()
+    assert sum(budget.spend(FAILED) for _ in range(100)) == 35
+
+
+def test_a_retry_that_cannot_be_afforded_ends_the_waits() -> None:
+    """The policy's own patience is asked first: what it refuses costs nothing."""
+    asked: list[Any] = []
+    steps = waits(RetryPolicy(attempts=9), Random(1), lambda error: bool(asked.append(error)))
+    next(steps)
+    with pytest.raises(StopIteration):
+        steps.send(FAILED)
+    assert asked == [FAILED]
+    steps = waits(RetryPolicy(attempts=1), Random(1), lambda error: bool(asked.append(error)))
+    next(steps)
+    with pytest.raises(StopIteration):
+        steps.send(FAILED)
+    assert asked == [FAILED]

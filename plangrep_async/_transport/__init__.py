@@ -17,7 +17,7 @@ import backoff
 from yarl import URL
 
 from plangrep_async._credentials import Credentials
-from plangrep_async._retry import RetryPolicy, is_transient, waits
+from plangrep_async._retry import RetryBudget, RetryPolicy, is_transient, waits
 from plangrep_async._status import MAX_BODY_BYTES, read_retry_after, status_error
 from plangrep_async._transport.body import Body
 from plangrep_async._transport.failures import NETWORK_ERRORS, NotSent, connection_failure
@@ -60,6 +60,7 @@ class Transport:
         self._timeouts = timeouts
         self._retry = retry
         self._user_agent = user_agent
+        self._budget = RetryBudget()
         self._random = Random()  # noqa: S311  # jitter, no secret
 
     def retrying(self, attempt: Attempt[P, T]) -> Attempt[P, T]:
@@ -69,6 +70,7 @@ class Transport:
             PlangrepError,
             policy=self._retry,
             random=self._random,
+            afford=self._budget.spend,
             jitter=None,
             giveup=lambda error: not is_transient(error),
             on_backoff=_log_retry,
@@ -88,6 +90,7 @@ class Transport:
             outcome = await self._get(path, project_id)
         if isinstance(outcome, PlangrepError):
             raise outcome
+        self._budget.give_back()
         return outcome
 
     async def _get(self, path: str, project_id: str | None) -> Body | PlangrepError:

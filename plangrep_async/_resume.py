@@ -1,0 +1,102 @@
+"""Where to go on after a cut: which jobs of a new response were delivered before (pure).
+
+The list is ordered from new to old, so little has to be remembered: T, the last `created_at` that
+was delivered, and R, the ids that were delivered with that very time. A new response is read in
+order:
+
+    newer than T                     skip: delivered before, or born since
+    at T, the id in R                skip; the place is found
+    at T, the id not in R            deliver: it may have been born in that millisecond
+    an id of R at another time       the order is not what was promised
+    `created_at` rising              likewise
+    older than T, place found        deliver, and all that follow
+    older than T, or the end, place  a stale replica, or all jobs of R are gone: another response
+      not found                      may tell
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+from operator import attrgetter
+
+from plangrep_async.models import Job
+
+MAX_TIES = 10_000  # ids that are remembered of one moment
+
+_created_at = attrgetter("created_at")
+
+
+class OrderBroken(Exception):
+    """Raised when going on would be a guess, in this response and in any other."""
+
+
+class PlaceNotFound(Exception):
+    """Raised when this response does not tell where to go on; another one may."""
+
+
+class Place:
+    """How far one list was delivered, over all the responses it takes."""
+
+    def __init__(self) -> None:
+        self._time: datetime | None = None  # T
+        self._ids: set[str] = set()  # R
+        self._is_ordered = True  # what was delivered
+        self._responses = 0
+        self._previous: datetime | None = None  # the time of the job before, in this response
+        self.is_found = True
+        """Whether this response is known to go on from what was delivered."""
+        self.is_behind = True
+        """Whether all jobs that follow in this response are to be delivered."""
+
+    def begin_response(self) -> None:
+        """Begin anew at the top of a list. Raises `OrderBroken` where that cannot help."""
+        self._responses += 1
+        self._previous = None
+        self.is_found = self.is_behind = self._time is None
+        if not self._is_ordered:
+            raise OrderBroken("the jobs did not come from new to old")
+        if len(self._ids) > MAX_TIES:
+            raise OrderBroken(f"more than {MAX_TIES} jobs have the same creation time")
+
+    def is_new(self, job: Job) -> bool:
+        """Whether the next job of this response is to be delivered."""
+        if self.is_behind or self._time is None:
+            return True
+        if self._previous is not None and job.created_at > self._previous:
+            raise OrderBroken("the jobs do not come from new to old")
+        self._previous = job.created_at
+        is_known = job.id in self._ids
+        if job.created_at == self._time:
+            self.is_found |= is_known
+            return not is_known
+        if is_known:
+            raise OrderBroken("a job has another creation time than before")
+        if job.created_at > self._time:
+            return False
+        if not self.is_found:
+            raise PlaceNotFound
+        self.is_behind = True
+        return True
+
+    def end_response(self) -> None:
+        """Note that the response ended in order. Raises `PlaceNotFound` if it was of no use."""
+        if not self.is_found:
+            raise PlaceNotFound
+
+    def deliver(self, jobs: Sequence[Job]) -> None:
+        """Note that these jobs, at least one, are delivered now.
+
+        A broken order is of no matter in the first response; in a later one it is `OrderBroken`.
+        """
+        times = list(map(_created_at, jobs))
+        is_rising = self._time is not None and times[0] > self._time
+        if is_rising or times != sorted(times, reverse=True):
+            self._is_ordered = False
+            if self._responses > 1:
+                raise OrderBroken("the jobs do not come from new to old")
+        if times[-1] != self._time:
+            self._time = times[-1]
+            self._ids = set()
+        for job, time in zip(reversed(jobs), reversed(times), strict=True):
+            if time != self._time or len(self._ids) > MAX_TIES:
+                break
+            self._ids.add(job.id)
