@@ -22,17 +22,17 @@ class Credentials:
 
     def __init__(self, source: KeySource | None) -> None:
         try:
+            name = "the API key" if source is not None else ENVIRONMENT_VARIABLE
             if source is None:
                 source = os.environ.get(ENVIRONMENT_VARIABLE)
             if source is None:
-                raise ConfigurationError(
-                    "no API key: pass api_key or set the environment variable "
-                    f"{ENVIRONMENT_VARIABLE}"
-                )
+                raise ConfigurationError(f"no API key: set {ENVIRONMENT_VARIABLE}, or pass api_key")
             if not isinstance(source, str) and not callable(source):
                 raise ConfigurationError("api_key must be a text or a function that returns one")
             self._ask = None if isinstance(source, str) else source
-            self._keys: tuple[str, ...] = (_checked(source),) if isinstance(source, str) else ()
+            self._keys: tuple[str, ...] = (
+                (_checked(source, name),) if isinstance(source, str) else ()
+            )
         finally:
             del source
         self._asking = asyncio.Lock()
@@ -72,14 +72,14 @@ async def _asked_key(ask: Callable[[], Any]) -> str:
         asked = None
 
 
-def _checked(key: object) -> str:
+def _checked(key: object, name: str = "the API key") -> str:
     # A header value (RFC 9110, section 5.5), and no text that needs quoting. Never say the key.
     try:
         if not isinstance(key, str) or not key:
-            raise ConfigurationError("the API key must be a text that is not empty")
+            raise ConfigurationError(f"{name} must be a text that is not empty")
         if not all("!" <= character <= "~" for character in key):
             raise ConfigurationError(
-                "the API key must be visible ASCII only: look for blanks or a line end around it"
+                f"{name} must be visible ASCII only: look for blanks or a line end around it"
             )
         return key
     finally:

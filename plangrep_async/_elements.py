@@ -11,13 +11,13 @@ from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any, TypeVar
 
-import attrs
 import msgspec
 from cattrs import Converter, transform_error
 
 from plangrep_async._mirror import Mirror
 from plangrep_async.converter import (
     MAX_FAULTS,
+    InvalidElement,
     Refused,
     camel,
     error_from_json,
@@ -29,20 +29,6 @@ from plangrep_async.models import JobError
 T = TypeVar("T")
 
 _split = msgspec.json.Decoder(list[msgspec.Raw]).decode
-
-
-@attrs.frozen(kw_only=True)
-class InvalidElement:
-    """One element of a list that is not what the API promises."""
-
-    index: int
-    """Its place, counted from 0."""
-    reason: str
-    """What is wrong with it, and where; never holds its content."""
-    path: str
-    """Where in it the first fault is, such as `$.billing.credits_debited`; `$` is all of it."""
-    raw: bytes = attrs.field(repr=False)
-    """Its JSON text. It may hold a `resultUrl`: treat it as a secret."""
 
 
 def array_decoder(

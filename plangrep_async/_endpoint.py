@@ -23,25 +23,26 @@ def check_base_url(given: str | None) -> str:
     Raises `ConfigurationError` for anything but `https` (or `http` to this very machine), and for
     user names, queries, fragments and relative paths.
     """
+    name = "base_url" if given is not None else ENVIRONMENT_VARIABLE
     url = given if given is not None else os.environ.get(ENVIRONMENT_VARIABLE, DEFAULT_BASE_URL)
     if not isinstance(url, str) or not all("!" <= character <= "~" for character in url):
-        raise ConfigurationError("base_url must be a text of visible ASCII characters")
+        raise ConfigurationError(f"{name} must be a text of visible ASCII characters")
     if any(character in url for character in "@?#\\"):
-        raise ConfigurationError("base_url must have no user name, query, fragment or backslash")
+        raise ConfigurationError(f"{name} must have no user name, query, fragment or backslash")
     found = _URL(url)
     if found is None or not 0 < int(found["port"] or 1) < 65_536:
-        raise ConfigurationError(f"base_url must look like {DEFAULT_BASE_URL}")
+        raise ConfigurationError(f"{name} must look like {DEFAULT_BASE_URL}")
     scheme, host, port = found["scheme"].lower(), found["host"].lower(), found["port"]
     address = _address(host)
     if host[0] == "[" and address is None:
-        raise ConfigurationError("base_url must have an IPv6 address between its brackets")
+        raise ConfigurationError(f"{name} must have an IPv6 address between its brackets")
     is_loopback = address.is_loopback if address else host == "localhost"
     if scheme == "http" and not is_loopback:
         raise ConfigurationError(
-            f"base_url must use https: the API key would travel to {printable(host)} in clear text"
+            f"{name} must use https: the API key would travel to {printable(host)} in clear text"
         )
     if any(unquote(segment) in (".", "..") for segment in found["path"].split("/")):
-        raise ConfigurationError("base_url must have no . or .. in its path")
+        raise ConfigurationError(f"{name} must have no . or .. in its path")
     is_default = port is None or int(port) == {"http": 80, "https": 443}[scheme]
     return f"{scheme}://{host}{'' if is_default else f':{int(port)}'}{found['path'].rstrip('/')}"
 
@@ -54,7 +55,7 @@ def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
 
 
 def jobs_path(project_id: str) -> str:
-    """Path of the list of a project's jobs (plangrep-api.md, section 1)."""
+    """Path of the list of a project's jobs (the API's documentation, List Jobs)."""
     return f"/projects/{segment('project id', project_id)}/jobs"
 
 

@@ -1,7 +1,7 @@
 """One project's list of jobs as a stream: open, read, decode, stop where the caller wants.
 
 Batches and not single jobs are handed on, each by a coroutine that can be retried and cancelled as
-a whole; `iterate()` makes the async generator of jobs of them.
+a whole; `list_jobs()` makes the async generator of jobs of them.
 """
 
 import asyncio
@@ -10,11 +10,11 @@ from datetime import datetime
 
 import attrs
 
-from plangrep_async._elements import InvalidElement
 from plangrep_async._jsonarray import ArrayDecoder
 from plangrep_async._resume import OrderBroken, Place, PlaceNotFound
 from plangrep_async._retry import is_transient
 from plangrep_async._transport import Body, Transport
+from plangrep_async.converter import InvalidElement
 from plangrep_async.errors import (
     ClientClosed,
     IncompleteResponse,
@@ -244,7 +244,7 @@ class _Response:
         self._body.close()
 
 
-async def iterate(reader: JobReader) -> AsyncGenerator[Job, None]:
+async def list_jobs(reader: JobReader) -> AsyncGenerator[Job, None]:
     """Give the jobs one by one; leaving closes the connection."""
     try:
         while (batch := await reader.next_batch()) is not None:

@@ -6,7 +6,7 @@ import warnings
 from collections.abc import AsyncGenerator, Callable, Sequence
 from datetime import datetime
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 from weakref import WeakSet
 
 from cattrs import Converter
@@ -16,7 +16,7 @@ from plangrep_async._credentials import Credentials, KeySource
 from plangrep_async._elements import array_decoder
 from plangrep_async._endpoint import check_base_url, jobs_path
 from plangrep_async._retry import RetryPolicy
-from plangrep_async._stream import Batch, JobQuery, JobReader, OnInvalid, iterate
+from plangrep_async._stream import Batch, JobQuery, JobReader, OnInvalid, list_jobs
 from plangrep_async._transport import Session, Timeouts, Transport
 from plangrep_async._version import __version__
 from plangrep_async.converter import make_converter
@@ -68,6 +68,9 @@ class AsyncPlangrep:
         user_agent_suffix: str | None = None,
     ) -> None:
         self._session: Session | None = None  # for `__del__`, should anything below raise
+        _check_type("timeout", timeout, Timeouts)
+        _check_type("retry", retry, RetryPolicy)
+        _check_type("converter", converter, Converter | None)
         self._base_url = check_base_url(base_url)
         self._converter = make_converter() if converter is None else converter
         self._max_job_bytes = _checked_size(max_job_bytes)
@@ -104,8 +107,8 @@ class AsyncPlangrep:
 
         - `after_job`: stop before this job. Given as a `Job`, its time serves when its id is gone.
         - `created_after`: an aware datetime; stop before the first job created earlier.
-        - `on_invalid`: called with each element that is no job (`index`, `reason`, `raw`), and the
-          stream goes on; without it such an element raises `InvalidJob`.
+        - `on_invalid`: called with each element that is no job, as a `converter.InvalidElement`; then
+          the stream goes on; without it that raises `InvalidJob`.
 
         With a stop, only the head of the list is downloaded. A job behind it that has changed is
         not seen again, and the id of a job that is gone reads to the end.
@@ -113,6 +116,8 @@ class AsyncPlangrep:
         Raises `ConfigurationError` here; `PlangrepError`s come from the iteration, after every
         job that arrived before them.
         """
+        if on_invalid is not None and not callable(on_invalid):
+            raise ConfigurationError("on_invalid must be a function that takes an InvalidElement")
         query = JobQuery(
             path=jobs_path(project_id),
             project_id=project_id,
@@ -127,7 +132,7 @@ class AsyncPlangrep:
             max_job_bytes=self._max_job_bytes,
         )
         self._readers.add(reader)
-        return iterate(reader)
+        return list_jobs(reader)
 
     async def aclose(self) -> None:
         """Close the client; any number of times. Streams still in use raise `ClientClosed`."""
@@ -170,6 +175,12 @@ def _job_decoder(converter: Converter) -> Callable[[bytes], Batch]:
         f"the converter cannot structure {missing}: start from "
         "plangrep_async.converter.make_converter()"
     )
+
+
+def _check_type(name: str, value: object, expected: Any) -> None:
+    if not isinstance(value, expected):
+        kind = getattr(expected, "__name__", "cattrs Converter")
+        raise ConfigurationError(f"{name} must be a {kind}, not a {type(value).__name__}")
 
 
 def _oldest(after_job: str | Job | None, created_after: datetime | None) -> datetime | None:

@@ -1,7 +1,7 @@
 """All rules of the wire format, by cattrs: JSON objects (as dicts) ↔ models.
 
-Complete by itself, and what defines right (plangrep-api.md, section 1): ISO 8601 timestamps in
-both directions, nullable fields, the open `JobStatus`, camelCase names, types checked and never
+Complete by itself, and what defines right (the API's documentation, List Jobs): ISO 8601 timestamps
+in both directions, nullable fields, the open `JobStatus`, camelCase names, types checked and never
 coerced, unknown fields ignored.
 """
 
@@ -71,6 +71,20 @@ def required_names() -> frozenset[str]:
     """Give the names on the wire of all fields that must not be missing."""
     fields = (field for cls in (Job, Project) for field in attrs.fields(cls))
     return frozenset(camel(field.name) for field in fields if field.default is attrs.NOTHING)
+
+
+@attrs.frozen(kw_only=True)
+class InvalidElement:
+    """One element of a list that is not what the API promises; see `list_jobs(on_invalid=…)`."""
+
+    index: int
+    """Its place, counted from 0."""
+    reason: str
+    """What is wrong with it, and where; never holds its content."""
+    path: str
+    """Where the first fault is, by the names of the models: `$.billing.credits_debited`."""
+    raw: bytes = attrs.field(repr=False)
+    """Its JSON text. It may hold a `resultUrl`: treat it as a secret."""
 
 
 class Refused(ValueError):

@@ -82,7 +82,7 @@ class TlsFailed(ConnectionFailed):
 
 @attrs.define(slots=False, str=False)
 class ApiStatusError(PlangrepError):
-    """Raised when the API answers with a status that is no success."""
+    """Raised when the API answers with a status of 400 or more."""
 
     status: int = attrs.field(kw_only=True)
     """The HTTP status."""
@@ -107,11 +107,11 @@ class NotFound(ApiStatusError):
 
 
 class RateLimited(ApiStatusError):
-    """Raised on 429 when the retry policy has no patience left."""
+    """Raised on 429 after the last attempt, or where the wait asked for is too long."""
 
 
 class ServerError(ApiStatusError):
-    """Raised on 5xx when the retry policy has no patience left."""
+    """Raised on 5xx: all but 500, 502, 503 and 504 at once, those after the last attempt."""
 
 
 class InvalidResponse(PlangrepError):
@@ -129,7 +129,7 @@ class InvalidJob(InvalidResponse):
     index: int = attrs.field(kw_only=True)
     """Its place in the response, counted from 0."""
     path: str = attrs.field(default="$", kw_only=True)
-    """Where in the element the first fault is, such as `$.billing.credits_debited`."""
+    """Where the first fault is, by the names of the models: `$.billing.credits_debited`."""
 
 
 _LONGEST_EXCERPT = 200

@@ -72,7 +72,7 @@ async def test_the_environment_is_asked_without_an_argument(
 def test_without_any_key_the_error_says_where_to_put_one(monkeypatch: pytest.MonkeyPatch) -> None:
     """The refusal names the argument and the variable."""
     monkeypatch.delenv(VARIABLE, raising=False)
-    with pytest.raises(ConfigurationError, match=rf"api_key .*{VARIABLE}"):
+    with pytest.raises(ConfigurationError, match=rf"{VARIABLE}.* api_key"):
         Credentials(None)
 
 
@@ -163,7 +163,7 @@ async def test_a_bad_key_is_refused_and_not_repeated(
         caught.append(answered)
     if key.isascii() and "\0" not in key:
         monkeypatch.setenv(VARIABLE, key)
-        with pytest.raises(ConfigurationError, match="the API key must be") as found:
+        with pytest.raises(ConfigurationError, match="PLANGREP_API_KEY must be") as found:
             Credentials(None)
         caught.append(found)
     for error in caught:

@@ -13,9 +13,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from plangrep_async._elements import InvalidElement, array_decoder
+from plangrep_async._elements import array_decoder
 from plangrep_async._mirror import Mirror, NotMirrored
-from plangrep_async.converter import camel, error_from_json, follows_our_rules, make_converter
+from plangrep_async.converter import (
+    InvalidElement,
+    camel,
+    error_from_json,
+    follows_our_rules,
+    make_converter,
+)
 from plangrep_async.models import Job, JobError, JobFile, JobLimits, Project
 
 NOON = "2024-11-02T12:00:00.000Z"

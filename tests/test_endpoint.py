@@ -102,7 +102,7 @@ def test_the_environment_is_checked_like_the_argument(
 ) -> None:
     """A bad variable is refused, and an empty one is bad."""
     monkeypatch.setenv(VARIABLE, url)
-    with pytest.raises(ConfigurationError, match="base_url must"):
+    with pytest.raises(ConfigurationError, match="PLANGREP_BASE_URL must"):
         check_base_url(None)
 
 

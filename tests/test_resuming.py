@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from plangrep_async import AsyncPlangrep, IncompleteResponse, NotFound, RateLimited, RetryPolicy
-from plangrep_async._elements import InvalidElement
+from plangrep_async.converter import InvalidElement
 from tests.conftest import document, wire_job
 from tests.raw_server import (
     CHUNKED,

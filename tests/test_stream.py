@@ -21,8 +21,7 @@ from plangrep_async import (
     PlangrepError,
     Timeouts,
 )
-from plangrep_async._elements import InvalidElement
-from plangrep_async.converter import make_converter
+from plangrep_async.converter import InvalidElement, make_converter
 from plangrep_async.emulator import Emulator
 from tests.conftest import PROJECT, document, wire_job
 from tests.raw_server import CHUNKED, Connection, RawServer, chunked, head, response

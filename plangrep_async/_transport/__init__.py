@@ -100,17 +100,18 @@ class Transport:
         if str(url) != self._base_url + path:
             raise ConfigurationError("the id would lead to another place of the API")
         what = f"GET {printable(str(url))}"
+        request = session.get(
+            url,
+            headers=await self._headers(),
+            allow_redirects=False,
+            raise_for_status=False,
+            timeout=aiohttp.ClientTimeout(total=None, connect=self._timeouts.connect),
+            middlewares=(*getattr(session, "_middlewares", ()), _send_once),
+        )
         try:
             async with asyncio.timeout(self._timeouts.connect + self._timeouts.read) as deadline:
                 header_deadline.set(deadline)
-                response = await session.get(
-                    url,
-                    headers=await self._headers(),
-                    allow_redirects=False,
-                    raise_for_status=False,
-                    timeout=aiohttp.ClientTimeout(total=None, connect=self._timeouts.connect),
-                    middlewares=(*getattr(session, "_middlewares", ()), _send_once),
-                )
+                response = await request
         except (*NETWORK_ERRORS, NotSent) as error:
             return connection_failure(error, what, project_id)
         if response.status == 200 and _encoding(response) in _ENCODINGS:

@@ -28,6 +28,12 @@ class Session:
         trust_env: bool,
         trace_configs: Sequence[aiohttp.TraceConfig],
     ) -> None:
+        if not isinstance(borrowed, aiohttp.ClientSession | None):
+            raise ConfigurationError("session must be an aiohttp.ClientSession")
+        if not isinstance(trace_configs, Sequence) or not all(
+            isinstance(trace, aiohttp.TraceConfig) for trace in trace_configs
+        ):
+            raise ConfigurationError("trace_configs must be a list of aiohttp.TraceConfig")
         if borrowed is not None and not borrowed.auto_decompress:
             raise ConfigurationError("session must have auto_decompress=True")
         if borrowed is not None and (ssl or trust_env or trace_configs):

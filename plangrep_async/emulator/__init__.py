@@ -2,10 +2,10 @@
 
     async with Emulator(projects=3, jobs_per_project=200) as emulator:
         async with AsyncPlangrep(emulator.api_key, base_url=emulator.base_url) as client:
-            jobs = await client.get_jobs(emulator.project_ids[0])
+            jobs = [job async for job in client.list_jobs(emulator.project_ids[0])]
         assert emulator.requests[-1].complete
 
-It is an independent oracle: its JSON is written from the documentation (`plangrep-api.md`), and it
+It is an independent oracle: its JSON is written from the API's documentation, and it
 shares no code with the client. What the documentation leaves open (the codes of errors, the order
 of projects, the statuses of files, the shape of a job's error) is plausible here, not promised.
 """
