@@ -107,8 +107,8 @@ class AsyncPlangrep:
 
         - `after_job`: stop before this job. Given as a `Job`, its time serves when its id is gone.
         - `created_after`: an aware datetime; stop before the first job created earlier.
-        - `on_invalid`: called with each element that is no job, as a `converter.InvalidElement`; then
-          the stream goes on; without it that raises `InvalidJob`.
+        - `on_invalid`: called with each element that is no job (a `converter.InvalidElement`),
+          and the stream goes on; without it such an element raises `InvalidJob`.
 
         With a stop, only the head of the list is downloaded. A job behind it that has changed is
         not seen again, and the id of a job that is gone reads to the end.
