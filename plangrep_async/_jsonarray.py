@@ -68,6 +68,7 @@ class ArrayDecoder(Generic[T]):
         elements ahead of the fault were given.
         """
         self._buffer += data
+        del data  # a traceback may be shown with its variables
         if self._expect in (_Expect.ROOT, _Expect.MEMBER):
             self._read_head()
         if self._expect in (_Expect.FIRST, _Expect.SEPARATOR, _Expect.ELEMENT):
@@ -77,12 +78,15 @@ class ArrayDecoder(Generic[T]):
 
     def close(self) -> None:
         """Say that no more comes; raises `IncompleteResponse` unless the document is whole."""
-        opening = {_Expect.MEMBER: b"{", _Expect.ELEMENT: b"[", _Expect.TAIL: b'{"":['}
-        text = opening.get(self._expect, b"") + self._buffer
-        if is_cut_short(text):
+        if is_cut_short(self._rest()):
             raise IncompleteResponse(f"the answer ended too early ({self._place()})")
-        if any(name == self._key for name, _ in self._members(text)):
+        if any(name == self._key for name, _ in self._members(self._rest())):
             self._fail(f'has "{self._key}" twice')
+
+    def _rest(self) -> bytes:
+        """Give the text that is left as one JSON value."""
+        opening = {_Expect.MEMBER: b"{", _Expect.ELEMENT: b"[", _Expect.TAIL: b'{"":['}
+        return opening.get(self._expect, b"") + self._buffer
 
     # The head: the members of the root object before the list.
 
@@ -249,6 +253,8 @@ class ArrayDecoder(Generic[T]):
             return members(text)
         except (ValueError, RecursionError) as error:
             fault = str(error)
+        finally:
+            del text  # a traceback may be shown with its variables
         return self._fail(fault)
 
     def _fail(self, fault: str) -> NoReturn:

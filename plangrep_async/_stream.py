@@ -64,7 +64,9 @@ class JobReader:
         *,
         decode: Callable[[bytes], Batch],
         max_job_bytes: int,
+        client: object,
     ) -> None:
+        self._client = client  # which must not be collected before its streams
         self._transport = transport
         self._query = query
         self._decode = decode
@@ -116,6 +118,8 @@ class JobReader:
 
     def abort(self) -> None:
         """End the stream from outside: who waits for it, or asks next, gets `ClientClosed`."""
+        if self._is_aborted:
+            return
         self._is_aborted = True
         self.close()
         if self._waiting is not None:
@@ -234,11 +238,11 @@ class _Response:
         while True:
             for batch in self._decoded:
                 return batch
-            piece = await self._body.read()
-            if not piece:
+            if self._body.at_end:
                 self._decoder.close()
                 return None
-            self._decoded = self._decoder.feed(piece)
+            # The bytes have no name here: a traceback may be shown with its variables.
+            self._decoded = self._decoder.feed(await self._body.read())
 
     def close(self) -> None:
         self._body.close()

@@ -5,6 +5,7 @@ import sys
 import warnings
 from collections.abc import AsyncGenerator, Callable, Sequence
 from datetime import datetime
+from inspect import iscoroutinefunction
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 from weakref import WeakSet
@@ -116,8 +117,8 @@ class AsyncPlangrep:
         Raises `ConfigurationError` here; `PlangrepError`s come from the iteration, after every
         job that arrived before them.
         """
-        if on_invalid is not None and not callable(on_invalid):
-            raise ConfigurationError("on_invalid must be a function that takes an InvalidElement")
+        if on_invalid is not None and (not callable(on_invalid) or iscoroutinefunction(on_invalid)):
+            raise ConfigurationError("on_invalid must be a plain function of an InvalidElement")
         query = JobQuery(
             path=jobs_path(project_id),
             project_id=project_id,
@@ -130,6 +131,7 @@ class AsyncPlangrep:
             query,
             decode=_job_decoder(self._converter),
             max_job_bytes=self._max_job_bytes,
+            client=self,
         )
         self._readers.add(reader)
         return list_jobs(reader)
@@ -157,13 +159,13 @@ class AsyncPlangrep:
 
     def __del__(self) -> None:
         if self._session is not None and self._session.needs_closing:
+            self._session.abandon()  # first, for a warning may be an error
             warnings.warn(
                 f"{self!r} was not closed: use `async with`, or await its aclose()",
                 ResourceWarning,
                 source=self,
                 stacklevel=2,
             )
-            self._session.abandon()
 
 
 def _job_decoder(converter: Converter) -> Callable[[bytes], Batch]:

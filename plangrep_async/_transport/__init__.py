@@ -25,6 +25,7 @@ from plangrep_async._transport.session import Session, header_deadline
 from plangrep_async._transport.timeouts import Timeouts
 from plangrep_async.errors import (
     AuthenticationError,
+    ClientClosed,
     ConfigurationError,
     InvalidResponse,
     PlangrepError,
@@ -100,20 +101,32 @@ class Transport:
         if str(url) != self._base_url + path:
             raise ConfigurationError("the id would lead to another place of the API")
         what = f"GET {printable(str(url))}"
+        await self._credentials.header()  # errors of the caller's function are not the network's
         request = session.get(
             url,
-            headers=await self._headers(),
+            headers={
+                "Accept": "application/json",
+                "Accept-Encoding": "gzip, deflate",
+                "User-Agent": self._user_agent,
+            },
             allow_redirects=False,
             raise_for_status=False,
             timeout=aiohttp.ClientTimeout(total=None, connect=self._timeouts.connect),
-            middlewares=(*getattr(session, "_middlewares", ()), _send_once),
+            middlewares=(*getattr(session, "_middlewares", ()), self._authorize, _send_once),
         )
         try:
             async with asyncio.timeout(self._timeouts.connect + self._timeouts.read) as deadline:
-                header_deadline.set(deadline)
-                response = await request
+                token = header_deadline.set(deadline)
+                try:
+                    response = await request
+                finally:
+                    header_deadline.reset(token)
         except (*NETWORK_ERRORS, NotSent) as error:
             return connection_failure(error, what, project_id)
+        except RuntimeError:
+            if not session.closed:
+                raise
+            return ClientClosed("the session of this client was closed", project_id=project_id)
         if response.status == 200 and _encoding(response) in _ENCODINGS:
             return Body(response, read=self._timeouts.read, what=what, project_id=project_id)
         try:
@@ -121,13 +134,12 @@ class Transport:
         finally:
             response.close()
 
-    async def _headers(self) -> dict[str, str]:
-        return {
-            "Authorization": await self._credentials.header(),
-            "Accept": "application/json",
-            "Accept-Encoding": "gzip, deflate",
-            "User-Agent": self._user_agent,
-        }
+    async def _authorize(
+        self, request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
+    ) -> aiohttp.ClientResponse:
+        # Here and not before: aiohttp takes no header beside a password from a `.netrc`.
+        request.headers["Authorization"] = await self._credentials.header()
+        return await handler(request)
 
     async def _refusal(
         self, response: aiohttp.ClientResponse, what: str, project_id: str | None

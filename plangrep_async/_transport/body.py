@@ -21,6 +21,8 @@ class Body:
         self._read_seconds = read
         self._what = what
         self._project_id = project_id
+        self.at_end = False
+        """Whether all of it was read."""
         self._waited = 0.0  # seconds, since the last progress
         self._arrived = 0  # bytes, since the last progress
 
@@ -33,7 +35,7 @@ class Body:
         failure: PlangrepError
         try:
             return await self._read()
-        except NETWORK_ERRORS as error:
+        except (*NETWORK_ERRORS, RuntimeError) as error:  # aiohttp's for a closed connection
             failure = body_failure(error, self._what, self._project_id)
         raise failure
 
@@ -44,14 +46,15 @@ class Body:
     async def _read(self) -> bytes:
         content = self._response.content
         await asyncio.sleep(0)
-        if piece := content.read_nowait(READ_BYTES):
-            return piece
-        loop = asyncio.get_running_loop()
-        started = loop.time()
-        async with asyncio.timeout(self._read_seconds - self._waited):
-            piece = await content.read(READ_BYTES)
-        self._waited += loop.time() - started
+        piece = content.read_nowait(READ_BYTES)
+        if not piece:
+            loop = asyncio.get_running_loop()
+            started = loop.time()
+            async with asyncio.timeout(self._read_seconds - self._waited):
+                piece = await content.read(READ_BYTES)
+            self._waited += loop.time() - started
         self._arrived += len(piece)
         if self._arrived >= _LEAST_BYTES:
             self._waited, self._arrived = 0.0, 0
+        self.at_end = not piece
         return piece

@@ -83,7 +83,9 @@ def _is_encoding_error(error: Exception) -> bool:
 
 
 def _os_reason(error: OSError) -> str:
-    return os.strerror(error.errno) if error.errno else printable(str(error))
+    if error.errno:
+        return os.strerror(error.errno)
+    return printable(str(error) or type(error).__name__)
 
 
 def _tls_reason(error: Exception) -> str:
