@@ -241,21 +241,36 @@ def test_wrong_totals_end_the_benchmark(
     assert "limit counted 2" in capsys.readouterr().err
 
 
-@pytest.mark.slow
-def test_the_quick_form_measures_every_contender(tmp_path: Path) -> None:
-    """The command checks all totals, prints a line a contender and writes usable figures."""
+def run_benchmark(tmp_path: Path, *options: str) -> tuple[str, dict[str, Any]]:
+    """Run the command to its good end; what it printed and what it wrote."""
     file = tmp_path / "report.json"
-    command = [sys.executable, "-m", "benchmarks.bench_stream", "--quick", "--json", str(file)]
-    command += ["--jobs", "200", "--pairs", "1"]
+    command = [sys.executable, "-m", "benchmarks.bench_stream", *options, "--json", str(file)]
     done = subprocess.run(
         command, cwd=ROOT, capture_output=True, text=True, timeout=50, check=False
     )
     assert (done.returncode, done.stderr) == (0, "")
-    assert max(map(len, done.stdout.splitlines())) <= 120
-    lines = [line.split()[0] for line in done.stdout.splitlines() if line]
-    report = json.loads(file.read_text())
-    assert report["totals"]["jobs"] == 200
-    assert "found what was generated: 200 jobs" in done.stdout
+    return done.stdout, json.loads(file.read_text())
+
+
+@pytest.mark.slow
+def test_the_quick_form_is_a_small_run(tmp_path: Path) -> None:
+    """`--quick` alone means 3,000 jobs and 3 pairs, of every contender."""
+    output, report = run_benchmark(tmp_path, "--quick")
+    assert (report["totals"]["jobs"], report["pairs"]) == (3_000, 3)
+    assert "medians of 3 pairs" in output
+    assert "found what was generated: 3,000 jobs" in output
+    contenders = [result["contender"] for result in report["results"]]
+    assert contenders == ["ours", *bench_stream.OTHERS]
+
+
+@pytest.mark.slow
+def test_the_command_measures_every_contender(tmp_path: Path) -> None:
+    """The command checks all totals, prints a line a contender and writes usable figures."""
+    output, report = run_benchmark(tmp_path, "--jobs", "200", "--pairs", "1")
+    assert (report["totals"]["jobs"], report["pairs"]) == (200, 1)
+    assert "found what was generated: 200 jobs" in output
+    assert max(map(len, output.splitlines())) <= 120
+    lines = [line.split()[0] for line in output.splitlines() if line]
     contenders = [result.pop("contender") for result in report["results"]]
     assert contenders == ["ours", *bench_stream.OTHERS]
     assert set(contenders) <= set(lines)

@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,19 @@ async def start(*arguments: str) -> asyncio.subprocess.Process:
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
+
+
+@contextmanager
+def sigint_for_children() -> Iterator[None]:
+    """Let processes that are started here get SIGINT, even if we inherited it as ignored.
+
+    So it is for a background job of a shell. A handler, unlike SIG_IGN, does not survive exec.
+    """
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 async def run(*arguments: str) -> tuple[int | None, str, str]:
@@ -281,7 +295,7 @@ async def test_bad_usage_is_one_line(
     ("environment", "hint"),
     [
         ({}, "PLANGREP_API_KEY"),
-        ({"PLANGREP_API_KEY": ""}, "API key"),
+        ({"PLANGREP_API_KEY": ""}, "PLANGREP_API_KEY"),
         ({"PLANGREP_API_KEY": KEY, "PLANGREP_BASE_URL": "http://example.com"}, "clear text"),
         ({"PLANGREP_API_KEY": KEY, "PLANGREP_BASE_URL": "example.com"}, "must look like https://"),
     ],
@@ -381,7 +395,8 @@ async def test_ctrl_c_ends_quietly_and_closes_the_connection(
 
     async with RawServer([one_job_and_silence]) as server:
         use(monkeypatch, server.base_url)
-        process = await start(*PROGRAM, "jobs", PROJECT, "--json")
+        with sigint_for_children():
+            process = await start(*PROGRAM, "jobs", PROJECT, "--json")
         assert process.stdout is not None
         assert json.loads(await process.stdout.readline())["id"] == "job_000001"
         process.send_signal(signal.SIGINT)

@@ -53,6 +53,13 @@ def test_key_and_address_come_from_the_environment(monkeypatch: pytest.MonkeyPat
         ({"ssl": False}, "SSLContext"),
         ({"ssl": True}, "SSLContext"),
         ({"converter": Converter()}, "make_converter"),
+        ({"converter": object()}, "converter"),
+        ({"timeout": 5}, "timeout"),
+        ({"timeout": None}, "timeout"),
+        ({"retry": 3}, "retry"),
+        ({"session": object()}, "session"),
+        ({"trace_configs": None}, "trace_configs"),
+        ({"trace_configs": [1]}, "trace_configs"),
     ],
 )
 def test_what_cannot_work_is_refused_by_the_constructor(
@@ -62,6 +69,14 @@ def test_what_cannot_work_is_refused_by_the_constructor(
     with pytest.raises(ConfigurationError, match=names) as caught:
         AsyncPlangrep(**{"api_key": KEY, **options})
     assert isinstance(caught.value, ValueError)
+
+
+def test_what_cannot_take_elements_is_refused_by_the_call() -> None:
+    """An `on_invalid` that is no function is a `ConfigurationError` of `list_jobs()` itself."""
+    client = AsyncPlangrep(KEY)
+    on_invalid: Any = 3
+    with pytest.raises(ConfigurationError, match="on_invalid"):
+        client.list_jobs(PROJECT, on_invalid=on_invalid)
 
 
 def test_neither_repr_nor_attributes_in_repr_show_the_key() -> None:

@@ -1,4 +1,4 @@
-"""The incremental decoder: whole, byte by byte, at random cuts, cut short, and wrong."""
+"""The incremental decoder: documents whole, in pieces, cut short, wrong and too large."""
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -104,6 +104,40 @@ def test_the_real_decoder_makes_jobs(size: int) -> None:
 
 def _mended(text: str) -> str:
     return text.replace("\ud83d", "\ufffd").replace("\ude00", "\ufffd")
+
+
+# Half characters.
+
+HALVES = [
+    rb"\ud83d",
+    rb"\ude00",
+    rb"\ude00\ud83d",
+    rb"\ud83d\ud83d\ude00",
+    rb"\ud83d\n",
+    rb"\\\ud83d",
+]
+KEPT = [rb"\ud83d\ude00", rb"\\ud83d", rb"\\\\ude00", rb"\uD83D\uDE00 \ud7ff"]
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 4, 5, 6, 1 << 30])
+@pytest.mark.parametrize("text", HALVES + KEPT)
+def test_half_a_character_harms_nothing(text: bytes, size: int) -> None:
+    """Half a surrogate pair is U+FFFD in keys and values, ignored elsewhere; pairs stay as sent."""
+    element = b'{"%s":["%s"],"x":{"y":"a%s"}}' % (text, text, text)
+    document = b'{"%s":"%s","jobs":[{},%s,"%s",%s],"%s":{"%s":"%s"}}' % (
+        text, text, element, text, element, text, text, text,
+    )  # fmt: skip
+    elements, end = decoded(in_pieces(document, size))
+    found = [json.loads(each) for each in elements]
+    expected = _without_halves(json.loads(document)["jobs"])
+    assert (expected, WHOLE) == (found, end)
+    if text in KEPT:
+        assert [b"{}", element, b'"%s"' % text, element] == elements
+
+
+def _without_halves(value: Any) -> Any:
+    text = json.dumps(value, ensure_ascii=False)
+    return json.loads("".join("\ufffd" if "\ud800" <= c <= "\udfff" else c for c in text))
 
 
 # Delivery without delay.

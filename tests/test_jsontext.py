@@ -2,13 +2,11 @@
 
 import json
 import tracemalloc
-from typing import Any
 
 import msgspec
 import pytest
 
 from plangrep_async._jsontext import is_cut_short, members, mend_surrogates
-from tests.test_jsonarray import WHOLE, decoded, in_pieces
 
 DOCUMENT = (
     rb'{"a" : [0, -1.5e+10, 1E-7, true, false, null, "", "\"\\\/\b\u00e9\ud83d\ude00\ud83d\\u"]'
@@ -170,37 +168,3 @@ def test_members_refuse_with_a_text_that_shows_nothing_of_the_document(
 def test_the_document_of_this_file_is_valid() -> None:
     """The document whose beginnings are cut short is itself JSON."""
     assert list(json.loads(DOCUMENT)) == ["a", "\ude00]", "é😀"]
-
-
-# What the decoder of a list makes of half characters.
-
-HALVES = [
-    rb"\ud83d",
-    rb"\ude00",
-    rb"\ude00\ud83d",
-    rb"\ud83d\ud83d\ude00",
-    rb"\ud83d\n",
-    rb"\\\ud83d",
-]
-KEPT = [rb"\ud83d\ude00", rb"\\ud83d", rb"\\\\ude00", rb"\uD83D\uDE00 \ud7ff"]
-
-
-@pytest.mark.parametrize("size", [1, 2, 3, 4, 5, 6, 1 << 30])
-@pytest.mark.parametrize("text", HALVES + KEPT)
-def test_half_a_character_harms_nothing(text: bytes, size: int) -> None:
-    """Half a surrogate pair is U+FFFD in keys and values, ignored elsewhere; pairs stay as sent."""
-    element = b'{"%s":["%s"],"x":{"y":"a%s"}}' % (text, text, text)
-    document = b'{"%s":"%s","jobs":[{},%s,"%s",%s],"%s":{"%s":"%s"}}' % (
-        text, text, element, text, element, text, text, text,
-    )  # fmt: skip
-    elements, end = decoded(in_pieces(document, size))
-    found = [json.loads(each) for each in elements]
-    expected = _without_halves(json.loads(document)["jobs"])
-    assert (expected, WHOLE) == (found, end)
-    if text in KEPT:
-        assert [b"{}", element, b'"%s"' % text, element] == elements
-
-
-def _without_halves(value: Any) -> Any:
-    text = json.dumps(value, ensure_ascii=False)
-    return json.loads("".join("\ufffd" if "\ud800" <= c <= "\udfff" else c for c in text))

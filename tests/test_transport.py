@@ -16,6 +16,7 @@ import trustme
 from plangrep_async import (
     AsyncPlangrep,
     AuthenticationError,
+    ConfigurationError,
     ConnectionFailed,
     IncompleteResponse,
     InvalidResponse,
@@ -44,6 +45,7 @@ from tests.raw_server import (
 
 Connect = Callable[..., AsyncPlangrep]
 BODY = document([wire_job(number) for number in range(3)])
+FIRST_JOB_END = len(document([wire_job(0)]).removesuffix(b"]}"))
 
 
 def answer(data: bytes) -> Script:
@@ -273,10 +275,8 @@ async def test_broken_http_is_not_reported_as_a_status(connect: Connect, garbage
         assert KEY not in repr(caught.value.__context__)
 
 
-async def test_a_body_that_stops_arriving_times_out_and_is_resumed_or_reported(
-    connect: Connect,
-) -> None:
-    """Silence in the body, or one byte now and then, ends after `Timeouts.read` of waiting."""
+async def test_a_body_that_stops_arriving_times_out(connect: Connect) -> None:
+    """Silence in the body, or a byte now and then, ends after `Timeouts.read` of waiting for it."""
 
     async def stall(conn: Connection) -> None:
         await conn.send(head(headers=[CHUNKED]) + chunked([b'{"jobs":['], terminator=False))
@@ -293,8 +293,10 @@ async def test_a_body_that_stops_arriving_times_out_and_is_resumed_or_reported(
             RawServer([script]) as server,
             connect(server.base_url, retry=RetryPolicy(attempts=1)) as client,
         ):
+            started = time.monotonic()
             with pytest.raises(RequestTimeout, match="stopped arriving"):
                 await count(client)
+            assert time.monotonic() - started >= 0.3
             await server.wait_closed_by_client(0)
 
 
@@ -316,16 +318,25 @@ async def test_a_bad_chunk_size_in_a_later_packet_does_not_hang(connect: Connect
         assert isinstance(caught.value, RequestTimeout | IncompleteResponse)
 
 
-@pytest.mark.parametrize("cut", [1, 40, -5, -1])
-async def test_a_broken_body_is_incomplete_before_the_first_job(connect: Connect, cut: int) -> None:
-    """A Content-Length that is not reached before any job was complete is tried again."""
+@pytest.mark.parametrize("end", [close, reset], ids=["FIN", "RST"])
+@pytest.mark.parametrize("framing", ["Content-Length", "chunks"])
+@pytest.mark.parametrize("cut", [0, 1, 10, 40, FIRST_JOB_END - 1])
+async def test_a_body_that_breaks_before_the_first_job_is_complete_is_tried_again(
+    connect: Connect, cut: int, framing: str, end: Script
+) -> None:
+    """A body that ends too early, however it does, costs one more request and no job."""
+    whole = response(BODY)
+    begun = whole[: len(whole) - len(BODY) + cut]
+    if framing == "chunks":
+        begun = head(headers=[CHUNKED]) + chunked([BODY[:cut]], terminator=False)
 
     async def short(conn: Connection) -> None:
-        await conn.send(response(BODY)[: len(response(BODY)) - len(BODY) + len(b'{"jobs":[{"id"')])
-        conn.close()
+        await conn.send(begun)
+        await end(conn)
 
     async with RawServer([short, fine]) as server, connect(server.base_url) as client:
-        assert await count(client) == 3
+        jobs = [job.id async for job in client.list_jobs(PROJECT)]
+        assert jobs == ["job_000000", "job_000001", "job_000002"]
         assert len(server.requests) == 2
 
 
@@ -442,6 +453,73 @@ async def test_a_key_function_is_asked_again_after_a_401_once(connect: Connect) 
         ]
 
 
+@pytest.mark.parametrize("key", ["", None, "pgk_live_1\n", "pgk_live_1\r\nX-Evil: 1"])
+async def test_a_key_function_that_returns_no_key_is_refused(
+    connect: Connect, key: str | None
+) -> None:
+    """What cannot be a key is a `ConfigurationError` at the first step, before any request."""
+
+    def no_key() -> Any:
+        asked.append(key)
+        return key
+
+    asked: list[str | None] = []
+    async with RawServer([]) as server, connect(server.base_url, api_key=no_key) as client:
+        stream = client.list_jobs(PROJECT)
+        assert asked == []
+        with pytest.raises(ConfigurationError, match="API key") as caught:
+            await anext(stream)
+        assert asked == [key]
+        assert "pgk_live_1" not in repr(caught.value)
+        assert server.connections == 0
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+@pytest.mark.parametrize(
+    "error",
+    [FileNotFoundError(2, "No such file", "key.txt"), ValueError("no key"), KeyError("vault")],
+    ids=lambda error: type(error).__name__,
+)
+async def test_an_error_of_a_key_function_is_raised_as_it_is(
+    connect: Connect, error: Exception, is_async: bool
+) -> None:
+    """Whatever it raises is the caller's own: the very error comes out, and is not tried again."""
+
+    def failing() -> str:
+        asked.append(1)
+        raise error
+
+    async def failing_later() -> str:
+        await asyncio.sleep(0)
+        return failing()
+
+    asked: list[int] = []
+    api_key = failing_later if is_async else failing
+    async with RawServer([]) as server, connect(server.base_url, api_key=api_key) as client:
+        with pytest.raises(type(error)) as caught:
+            await anext(client.list_jobs(PROJECT))
+        assert caught.value is error
+        assert asked == [1]
+        assert server.connections == 0
+
+
+async def test_a_key_function_may_take_longer_than_the_time_outs(connect: Connect) -> None:
+    """The time-outs are for the network: a vault that answers slowly does not run into them."""
+
+    async def slow() -> str:
+        asked.append(1)
+        await asyncio.sleep(0.5)
+        return KEY
+
+    asked: list[int] = []
+    async with (
+        RawServer(fine) as server,
+        connect(server.base_url, api_key=slow, timeout=Timeouts(connect=0.1, read=0.1)) as client,
+    ):
+        assert await count(client) == 3
+        assert asked == [1]
+
+
 async def test_cookies_are_not_kept(connect: Connect) -> None:
     """What one answer sets is not sent with the next request."""
     sets_cookie = answer(response(BODY, headers=[("Set-Cookie", "tenant=1")]))
@@ -451,14 +529,25 @@ async def test_cookies_are_not_kept(connect: Connect) -> None:
         assert "Cookie" not in server.requests[1].headers
 
 
-async def test_proxies_of_the_environment_are_ignored(
-    connect: Connect, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("trust_env", [False, True])
+async def test_proxies_of_the_environment_are_an_option(
+    connect: Connect, monkeypatch: pytest.MonkeyPatch, trust_env: bool
 ) -> None:
-    """`HTTP_PROXY` counts only where `trust_env` asks for it."""
-    async with RawServer([]) as proxy, RawServer([fine]) as server:
+    """`HTTP_PROXY` counts only where `trust_env` asks for it: then the proxy gets the request."""
+    for name in ("http_proxy", "no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    async with (
+        RawServer([fine] if trust_env else []) as proxy,
+        RawServer([] if trust_env else [fine]) as server,
+    ):
         monkeypatch.setenv("HTTP_PROXY", proxy.base_url)
-        async with connect(server.base_url) as client:
+        async with connect(server.base_url, trust_env=trust_env) as client:
             assert await count(client) == 3
+        path = f"/projects/{PROJECT}/jobs"
+        # RFC 9112, section 3.2.2: a proxy is sent the whole address.
+        targets = [server.url(path)] if trust_env else []
+        assert [request.target for request in proxy.requests] == targets
+        assert server.connections == (not trust_env)
 
 
 async def test_each_retry_is_one_line_in_the_log(
