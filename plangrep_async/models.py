@@ -39,6 +39,10 @@ class JobStatus(StrEnum):
         unknown._name_ = unknown._value_ = value
         return unknown
 
+    def __reduce_ex__(self, _: Any) -> tuple[Any, ...]:
+        # By value: CPython before 3.11.4 looks members up by name, and not all have one.
+        return type(self), (self.value,)
+
     @property
     def is_known(self) -> bool:
         """Whether this version of the library knows the status."""
