@@ -7,7 +7,7 @@ import aiohttp
 from plangrep_async._transport.failures import NETWORK_ERRORS, body_failure
 from plangrep_async.errors import PlangrepError
 
-READ_BYTES = 32 << 10  # taken from aiohttp's buffer at once: smaller costs speed, larger stalls
+READ_BYTES = 64 << 10  # taken from aiohttp's buffer at once: smaller costs speed, larger stalls
 _LEAST_BYTES = 1 << 10  # what counts as progress: a body that drips byte by byte does not
 
 
