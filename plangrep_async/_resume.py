@@ -40,7 +40,7 @@ class Place:
         self._time: datetime | None = None  # T
         self._ids: set[str] = set()  # R
         self._is_ordered = True  # what was delivered
-        self._responses = 0
+        self._is_continuing = False  # whether this response follows one that was delivered from
         self._previous: datetime | None = None  # the time of the job before, in this response
         self.is_found = True
         """Whether this response is known to go on from what was delivered."""
@@ -49,9 +49,9 @@ class Place:
 
     def begin_response(self) -> None:
         """Begin anew at the top of a list. Raises `OrderBroken` where that cannot help."""
-        self._responses += 1
         self._previous = None
-        self.is_found = self.is_behind = self._time is None
+        self._is_continuing = self._time is not None
+        self.is_found = self.is_behind = not self._is_continuing
         if not self._is_ordered:
             raise OrderBroken("the jobs did not come from new to old")
         if len(self._ids) > MAX_TIES:
@@ -85,13 +85,14 @@ class Place:
     def deliver(self, jobs: Sequence[Job]) -> None:
         """Note that these jobs, at least one, are delivered now.
 
-        A broken order is of no matter in the first response; in a later one it is `OrderBroken`.
+        A broken order is of no matter in the first response; in one that continues it is
+        `OrderBroken`.
         """
         times = list(map(_created_at, jobs))
         is_rising = self._time is not None and times[0] > self._time
         if is_rising or times != sorted(times, reverse=True):
             self._is_ordered = False
-            if self._responses > 1:
+            if self._is_continuing:
                 raise OrderBroken("the jobs do not come from new to old")
         if times[-1] != self._time:
             self._time = times[-1]

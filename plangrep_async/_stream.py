@@ -174,12 +174,12 @@ class JobReader:
         return None
 
     async def _open(self) -> "_Response":
-        self._openings += 1
-        if self._openings > _MOST_OPENINGS:
+        if self._openings == _MOST_OPENINGS:
             raise OrderBroken(f"it broke {_MOST_OPENINGS} times")
         self._place.begin_response()
         query = self._query
         body = await self._transport.open(query.path, project_id=query.project_id)
+        self._openings += 1
         self._elements = 0
         decoder = ArrayDecoder("jobs", self._decode, max_element_bytes=self._max_job_bytes)
         return _Response(body, decoder)

@@ -125,6 +125,13 @@ def test_a_first_response_out_of_order_cannot_be_continued() -> None:
         place.begin_response()
 
 
+def test_a_response_that_gave_nothing_leaves_the_next_one_the_first() -> None:
+    """What was only begun before is no reason to refuse a list that is out of order."""
+    place = Place()
+    place.begin_response()
+    assert read(place, [B, A, C], 3) == [B, A, C]
+
+
 def test_too_many_jobs_of_one_moment_cannot_be_told_apart() -> None:
     """The memory for ids is bounded: a cut in a longer tie ends the stream."""
     place = Place()

@@ -77,6 +77,18 @@ async def test_a_server_that_breaks_after_each_job_comes_to_an_end(connect: Conn
         assert "20 times" in str(error)
 
 
+async def test_requests_without_an_answer_are_no_openings(connect: Connect) -> None:
+    """Patience for more than twenty attempts is what the policy says, before the first job, too."""
+
+    async def refuse(conn: Connection) -> None:
+        conn.close()
+
+    patient = RetryPolicy(attempts=30, first_wait=0.001, max_wait=0.001)
+    scripts = [*[refuse] * 25, whole(JOBS)]
+    async with RawServer(scripts) as server, connect(server.base_url, retry=patient) as client:
+        assert await ids(client) == IDS
+
+
 async def test_jobs_born_while_the_stream_was_broken_are_not_in_it(connect: Connect) -> None:
     """The list is that of the first response, even when the second one begins with new jobs."""
     born = wire_job(0, id="job_born", createdAt="2024-11-03T00:00:00.000Z")
