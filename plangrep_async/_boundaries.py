@@ -23,7 +23,7 @@ _MAX_GAP = 64  # white space between two elements that a guess looks through
 _over_flat = re.compile(rb'(?:[^][{}",]++|"(?:[^"\\]++|\\.)*+"){0,256}', re.DOTALL).match
 _over_nested = re.compile(rb'(?:[^][{}"]++|"(?:[^"\\]++|\\.)*+"){0,256}', re.DOTALL).match
 _over_space = re.compile(rb"[ \t\n\r]*+").match
-_in_string = re.compile(rb'["\\]').search
+_over_string = re.compile(rb'(?:[^"\\]++|\\.){0,256}', re.DOTALL).match
 
 
 class Mark(Enum):
@@ -77,17 +77,15 @@ class Scanner:
 
     def _leave_string(self, buffer: bytearray) -> bool:
         """Go on behind the end of the string; false where the buffer ends first."""
-        while found := _in_string(buffer, self.position):
-            self.position = found.start()
-            if found[0] == b'"':
+        last = -1
+        while last < self.position < len(buffer):
+            if buffer[self.position] == 0x22:
                 self.position += 1
                 self._in_string = False
                 return True
-            if self.position + 1 == len(buffer):
-                return False  # a backslash whose partner is still to come
-            self.position += 2
-        self.position = len(buffer)
-        return False
+            last = self.position
+            self.position = _end_of(_over_string(buffer, last))
+        return False  # at the end, or at a backslash whose partner is still to come
 
 
 def end_of_space(buffer: bytearray) -> int:

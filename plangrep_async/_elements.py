@@ -7,7 +7,7 @@ batches that the fast lane refuses, and everything once the caller's converter h
 
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache
 from typing import Any, TypeVar
 
@@ -28,28 +28,35 @@ from plangrep_async.models import JobError
 
 T = TypeVar("T")
 
+_BATCH = 32  # elements of the plain lane, which may need 0.1 ms and more for one
+
 _split = msgspec.json.Decoder(list[msgspec.Raw]).decode
 
 
 def array_decoder(
     converter: Converter, cls: type[T]
-) -> Callable[[bytes], Sequence[T | InvalidElement]]:
-    """Make a function from the bytes of a JSON array to objects of the class, in order.
+) -> Callable[[bytes], Iterable[Sequence[T | InvalidElement]]]:
+    """Make a function from the bytes of a JSON array to objects of the class, in batches.
 
     It raises `msgspec.DecodeError` or `RecursionError` where they are no JSON array: half of a
-    surrogate pair has to be mended before, and nesting has the interpreter's limit.
+    surrogate pair has to be mended before, and nesting has the interpreter's limit. What it
+    returns raises nothing of the kind; the plain lane makes a batch of it when it is taken.
     """
     hashable: Any = cls  # what mypy asks of an argument of a cached function
     mirror: Mirror[T] | None = _mirror(hashable) if follows_our_rules(converter, cls) else None
 
-    def decode(array: bytes) -> Sequence[T | InvalidElement]:
+    def decode(array: bytes) -> Iterable[Sequence[T | InvalidElement]]:
         if mirror is not None:
             try:
-                return mirror.decode(array)
+                return (mirror.decode(array),)
             except (msgspec.MsgspecError, ValueError, RecursionError):
                 pass
-        raws = _split(array)
-        return [_structure(converter, cls, index, bytes(raw)) for index, raw in enumerate(raws)]
+        return structured(_split(array))
+
+    def structured(raws: Sequence[msgspec.Raw]) -> Iterator[Sequence[T | InvalidElement]]:
+        for start in range(0, len(raws), _BATCH):
+            batch = raws[start : start + _BATCH]
+            yield [_structure(converter, cls, n, bytes(raw)) for n, raw in enumerate(batch, start)]
 
     return decode
 

@@ -12,20 +12,23 @@ What follows a cut is scanned, so that after each piece one incomplete element a
 """
 
 from bisect import bisect
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from enum import Enum, auto
-from typing import Any, Generic, NoReturn, TypeVar
+from typing import Generic, NoReturn, TypeVar
 
 import msgspec
 
 from plangrep_async._boundaries import Mark, Scanner, end_of_space, guess
-from plangrep_async._jsontext import is_cut_short, members, mend_surrogates
-from plangrep_async.errors import IncompleteResponse, InvalidResponse, printable
+from plangrep_async._jsonhead import MAX_ENVELOPE_BYTES, Head, read_members
+from plangrep_async._jsontext import is_cut_short, mend_surrogates
+from plangrep_async.errors import IncompleteResponse, InvalidResponse
 
 T = TypeVar("T")
-Decode = Callable[[bytes], Sequence[T]]
+Batches = Iterable[Sequence[T]]
+Decode = Callable[[bytes], Batches[T]]
 
-MAX_ENVELOPE_BYTES = 1 << 20  # what may stand before the list, between elements, behind the list
+_MAX_SCANNED = 1000  # elements that are looked for at once: others want their turn
+_MAX_CHECKED = 1 << 20  # bytes of an element that are looked at for faults before its end
 
 _NOT_JSON = (msgspec.MsgspecError, ValueError, RecursionError)
 
@@ -33,8 +36,7 @@ _NOT_JSON = (msgspec.MsgspecError, ValueError, RecursionError)
 class _Expect(Enum):
     """What comes next in the document."""
 
-    ROOT = auto()
-    MEMBER = auto()  # of the root object, before the list
+    HEAD = auto()  # of the root object, up to the list
     FIRST = auto()  # an element, or the end of the list
     SEPARATOR = auto()  # a comma, or the end of the list
     ELEMENT = auto()
@@ -44,8 +46,9 @@ class _Expect(Enum):
 class ArrayDecoder(Generic[T]):
     r"""Takes the bytes of an object with a list under `key`; gives the elements in batches.
 
-    `decode` turns the bytes of a JSON array into its elements. It raises `msgspec.MsgspecError`,
-    `ValueError` or `RecursionError` if, and only if, they are no JSON array. Half of a surrogate
+    `decode` turns the bytes of a JSON array into its elements, in batches. It raises
+    `msgspec.MsgspecError`, `ValueError` or `RecursionError` if, and only if, they are no JSON
+    array, and then at once, whenever the batches themselves are made. Half of a surrogate
     pair (`\ud83d` alone: JavaScript writes it for an emoji that was cut) reaches it as U+FFFD.
     """
 
@@ -53,12 +56,12 @@ class ArrayDecoder(Generic[T]):
         self._key = key
         self._decode = decode
         self._max_element_bytes = max_element_bytes
-        self._expect = _Expect.ROOT
+        self._expect = _Expect.HEAD
         self._buffer = bytearray()  # begins where what is expected begins
+        self._head = Head(key, self._buffer)
         self._scanner = Scanner()
         self._count = 0  # elements given
-        self._has_value = False  # whether the member of the root has a list or an object already
-        self._passed = 0  # bytes of the head, then of white space before an element
+        self._passed = 0  # bytes of white space before an element
         self._next_check = 0  # size at which an incomplete element is looked at for faults
 
     def feed(self, data: bytes) -> Iterator[Sequence[T]]:
@@ -69,8 +72,8 @@ class ArrayDecoder(Generic[T]):
         """
         self._buffer += data
         del data  # a traceback may be shown with its variables
-        if self._expect in (_Expect.ROOT, _Expect.MEMBER):
-            self._read_head()
+        if self._expect is _Expect.HEAD and self._head.read():
+            self._expect = _Expect.FIRST
         if self._expect in (_Expect.FIRST, _Expect.SEPARATOR, _Expect.ELEMENT):
             yield from self._read_elements()
         if self._expect is _Expect.TAIL and len(self._buffer) > MAX_ENVELOPE_BYTES:
@@ -80,85 +83,32 @@ class ArrayDecoder(Generic[T]):
         """Say that no more comes; raises `IncompleteResponse` unless the document is whole."""
         if is_cut_short(self._rest()):
             raise IncompleteResponse(f"the answer ended too early ({self._place()})")
-        if any(name == self._key for name, _ in self._members(self._rest())):
+        if any(name == self._key for name, _ in read_members(self._rest(), self._place())):
             self._fail(f'has "{self._key}" twice')
 
     def _rest(self) -> bytes:
         """Give the text that is left as one JSON value."""
-        opening = {_Expect.MEMBER: b"{", _Expect.ELEMENT: b"[", _Expect.TAIL: b'{"":['}
-        return opening.get(self._expect, b"") + self._buffer
-
-    # The head: the members of the root object before the list.
-
-    def _read_head(self) -> None:
-        if self._expect is _Expect.ROOT:
-            self._skip_space()
-            if self._buffer and self._buffer[0] != 0x7B:
-                self._fail("is not a JSON object")
-            if self._buffer:
-                self._drop(1)
-                self._expect = _Expect.MEMBER
-        while self._expect is _Expect.MEMBER:
-            found = self._scanner.next(self._buffer)
-            if self._passed + self._scanner.position > MAX_ENVELOPE_BYTES:
-                self._fail(f'has no "{self._key}" in its first {MAX_ENVELOPE_BYTES} bytes')
-            if self._scanner.is_lost:
-                self._fail("is nested too deeply")
-            if found is None:
-                return
-            mark, at = found
-            if mark is Mark.OPEN and not self._has_value:
-                self._enter_value(at)
-            elif mark in (Mark.COMMA, Mark.END):
-                self._pass_member(at)
-            else:
-                self._has_value = True
-
-    def _enter_value(self, at: int) -> None:
-        """Begin the list where this bracket opens the value of the key."""
-        if self._is_key(self._buffer[:at]):
-            if self._buffer[at] != 0x5B:
-                self._fail(f'has an object, not a list, as "{self._key}"')
-            self._drop(at + 1)
-            self._passed = 0
-            self._expect = _Expect.FIRST
-
-    def _is_key(self, text: bytearray) -> bool:
-        """Whether this text, up to a bracket, is the key and its colon: escapes in it count."""
-        if not text.rstrip().endswith(b":"):
-            return False  # brackets in a row, say: the member is checked when it is complete
-        return self._members(b"{" + text + b"0}")[-1][0] == self._key
-
-    def _pass_member(self, at: int) -> None:
-        """Check a member that ended with this comma or bracket, and leave it behind."""
-        members = self._members(b"{" + self._buffer[:at] + b"}")
-        if any(name == self._key for name, _ in members):
-            self._fail(f'has no list as "{self._key}"')
-        if self._buffer[at] != 0x2C:
-            found = f' but "{printable(members[-1][0])}"' if members else ""
-            self._fail(f'has no "{self._key}"{found}')
-        if not members:
-            self._fail("is not valid JSON")
-        self._drop(at + 1)
-        self._has_value = False
+        opening = {_Expect.ELEMENT: b"[", _Expect.TAIL: b'{"":['}
+        return opening.get(self._expect, self._head.opening) + self._buffer
 
     # The list.
 
     def _read_elements(self) -> Iterator[Sequence[T]]:
+        has_guessed = False
         while self._reach_element():
-            end = self._guess()
-            batch = self._prove(end) if end else None
-            if batch is None:
-                ends = self._scan()
-                if not ends:
-                    self._check_incomplete()
-                    return
-                batch, end = self._prove_most(ends)
+            end = 0 if has_guessed else self._guess()
+            has_guessed = True
+            batches = self._prove(end) if end else None
+            if batches is None:
+                if not (ends := self._scan()):
+                    return self._check_incomplete()
+                batches, end = self._prove_most(ends)
             self._drop(end)
             self._passed = self._next_check = 0
-            self._count += len(batch)
             self._expect = _Expect.SEPARATOR
-            yield batch
+            for batch in batches:
+                self._count += len(batch)
+                yield batch
 
     def _reach_element(self) -> bool:
         """Pass what stands before an element; whether there is a piece of one."""
@@ -185,7 +135,7 @@ class ArrayDecoder(Generic[T]):
             return 0
         return guess(self._buffer, seen, self._scanner.depth)
 
-    def _prove(self, end: int) -> Sequence[T] | None:
+    def _prove(self, end: int) -> Batches[T] | None:
         """Decode all elements up to there; `None` where they are no whole elements."""
         try:
             return self._decode(b"".join((b"[", memoryview(self._buffer)[:end], b"]")))
@@ -193,21 +143,19 @@ class ArrayDecoder(Generic[T]):
             return None
 
     def _scan(self) -> list[int]:
-        """Find the ends of the complete elements, as far as none of them is too large."""
+        """Find the ends of complete elements, as far as none of them is too large."""
         ends: list[int] = []
-        start, closed = 0, False
-        while found := self._scanner.next(self._buffer):
+        start = 0
+        while len(ends) < _MAX_SCANNED and (found := self._scanner.next(self._buffer)):
             mark, at = found
             if mark is Mark.OPEN:
                 continue
-            if mark is Mark.CLOSE or not closed:
-                end = at + (mark is Mark.CLOSE)
-                if end - start > self._max_element_bytes:
-                    break
-                ends.append(end)
+            end = at + (mark is Mark.CLOSE)  # and once more at what follows, which does no harm
+            if end - start > self._max_element_bytes:
+                break
+            ends.append(end)
             if mark is Mark.END:
                 break
-            closed = mark is Mark.CLOSE
             start = at + 1
         if not ends and self._scanner.position > self._max_element_bytes:
             self._fail(f"exceeds max_job_bytes, {self._max_element_bytes}, in one element")
@@ -215,22 +163,22 @@ class ArrayDecoder(Generic[T]):
             self._fail("is nested too deeply")
         return ends
 
-    def _prove_most(self, ends: list[int]) -> tuple[Sequence[T], int]:
+    def _prove_most(self, ends: list[int]) -> tuple[Batches[T], int]:
         """Decode as many elements as are valid; raises where not even the first one is."""
-        if (batch := self._prove(ends[-1])) is None:
+        if (batches := self._prove(ends[-1])) is None:
             self._buffer[: ends[-1]] = mend_surrogates(self._buffer[: ends[-1]])
-            batch = self._prove(ends[-1])
-        if batch is None:
+            batches = self._prove(ends[-1])
+        if batches is None:
             valid = bisect(ends, 0, key=lambda end: int(self._prove(end) is None))
             del ends[valid:]
-            batch = self._prove(ends[-1]) if ends else None
-        if batch is None:
+            batches = self._prove(ends[-1]) if ends else None
+        if batches is None:
             self._fail("is not valid JSON, or nested too deeply")
-        return batch, ends[-1]
+        return batches, ends[-1]
 
     def _check_incomplete(self) -> None:
         """Look for faults in the element that is still arriving, each time it has doubled."""
-        if len(self._buffer) >= self._next_check:
+        if self._next_check <= len(self._buffer) <= _MAX_CHECKED:
             self._next_check = 2 * len(self._buffer)
             if not is_cut_short(b"[" + self._buffer):
                 self._fail("is not valid JSON, or nested too deeply")
@@ -248,22 +196,13 @@ class ArrayDecoder(Generic[T]):
         self._passed += count
         self._scanner = Scanner()
 
-    def _members(self, text: bytes | bytearray) -> list[tuple[str, Any]]:
-        try:
-            return members(text)
-        except (ValueError, RecursionError) as error:
-            fault = str(error)
-        finally:
-            del text  # a traceback may be shown with its variables
-        return self._fail(fault)
-
     def _fail(self, fault: str) -> NoReturn:
         raise InvalidResponse(f"the answer {fault} ({self._place()})")
 
     def _place(self) -> str:
         match self._expect:
-            case _Expect.ROOT | _Expect.MEMBER:
-                return f'before its list "{self._key}"'
+            case _Expect.HEAD:
+                return self._head.place
             case _Expect.TAIL:
                 return f"behind its list of {self._count}"
         return f"after element {self._count} of its list"

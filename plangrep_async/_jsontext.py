@@ -6,25 +6,21 @@ from typing import Any, NoReturn
 
 import msgspec
 
-_surrogate = re.compile(rb"(?<!\\)\\++u[dD][89a-fA-F][\da-fA-F]{2}")
-_second_half = re.compile(rb"\\u[dD][c-fC-F][\da-fA-F]{2}")
+_HIGH = rb"\\u[dD][89abAB][\da-fA-F]{2}"
+_LOW = rb"\\u[dD][c-fC-F][\da-fA-F]{2}"
+_half_of_pair = re.compile(rb"%b(?!%b)|(?<!%b)%b" % (_HIGH, _LOW, _HIGH, _LOW))
+_NEVER = b"\xff"  # no byte of any UTF-8 text: RFC 3629, section 3
 _WORDS = b"+-.0123456789" + bytes(range(65, 91)) + bytes(range(97, 123))
 _MORE = b" " * 8  # than the longest word that a decoder expects after its first letter
 
 
-def mend_surrogates(text: bytes | bytearray) -> bytearray:
+def mend_surrogates(text: bytes | bytearray) -> bytes | bytearray:
     """Replace halves of surrogate pairs by U+FFFD; the length stays the same."""
-    mended = bytearray(text)
-    position = 0
-    while found := _surrogate.search(mended, position):
-        start, position = found.span()
-        if (position - start) % 2 == 0:  # five characters behind an odd number of backslashes
-            is_first = mended[position - 3] in b"89abAB"
-            if is_first and _second_half.match(mended, position):
-                position += 6
-            else:
-                mended[position - 4 : position] = b"fffd"
-    return mended
+    if (rb"\ud" not in text and rb"\uD" not in text) or _NEVER in text:
+        return text
+    # With escaped backslashes out of the way, each one that is left begins an escape.
+    escapes = text.replace(rb"\\", _NEVER * 2)
+    return _half_of_pair.sub(rb"\\ufffd", escapes).replace(_NEVER * 2, rb"\\")
 
 
 def is_cut_short(text: bytes | bytearray) -> bool:
@@ -34,8 +30,10 @@ def is_cut_short(text: bytes | bytearray) -> bool:
     begun = text.rstrip(_WORDS)
     if (len(begun) - len(begun.rstrip(b"\\"))) % 2:
         begun = begun[:-1]
+    # Halves of pairs become other characters, which is faster than to mend them.
+    begun = begun.replace(rb"\ud", rb"\uc").replace(rb"\uD", rb"\uc")
     try:
-        msgspec.json.decode(mend_surrogates(begun) + _MORE, type=msgspec.Raw)
+        msgspec.json.decode(begun + _MORE, type=msgspec.Raw)
     except msgspec.DecodeError as error:
         return "truncated" in str(error)
     except RecursionError:

@@ -5,7 +5,7 @@ a whole; `list_jobs()` makes the async generator of jobs of them.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Sequence
 from datetime import datetime
 
 import attrs
@@ -62,7 +62,7 @@ class JobReader:
         transport: Transport,
         query: JobQuery,
         *,
-        decode: Callable[[bytes], Batch],
+        decode: Callable[[bytes], Iterable[Batch]],
         max_job_bytes: int,
         client: object,
     ) -> None:
@@ -236,6 +236,7 @@ class _Response:
 
     async def next_batch(self) -> Batch | None:
         while True:
+            await asyncio.sleep(0)  # while bytes are here nothing else would give others a turn
             for batch in self._decoded:
                 return batch
             if self._body.at_end:

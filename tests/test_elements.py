@@ -1,9 +1,11 @@
 """From JSON arrays to objects: each bad element in its place, and both lanes of one mind."""
 
 import json
+from collections.abc import Callable
 from datetime import UTC, datetime
 from fractions import Fraction
 from functools import partial
+from itertools import chain
 from typing import Any
 
 import attrs
@@ -48,9 +50,14 @@ def plain_converter() -> cattrs.Converter:
     return converter
 
 
+def elements_by(converter: cattrs.Converter, cls: type) -> Callable[[bytes], list[Any]]:
+    decode = array_decoder(converter, cls)
+    return lambda text: list(chain.from_iterable(decode(text)))
+
+
 rules = make_converter()
-fast = {cls: array_decoder(rules, cls) for cls in (Job, Project)}
-plain = {cls: array_decoder(plain_converter(), cls) for cls in (Job, Project)}
+fast = {cls: elements_by(rules, cls) for cls in (Job, Project)}
+plain = {cls: elements_by(plain_converter(), cls) for cls in (Job, Project)}
 mirror = Mirror(Job, rename=camel, from_json={JobError: error_from_json})
 
 
@@ -425,7 +432,7 @@ def test_own_datetime_hook() -> None:
     """A converter of the caller's own is used for every element, good or bad."""
     converter = make_converter()
     converter.register_structure_hook(datetime, lambda value, _: datetime.fromtimestamp(value, UTC))
-    good, bad = array_decoder(converter, Job)(array(wire(createdAt=0, updatedAt=1), wire()))
+    good, bad = elements_by(converter, Job)(array(wire(createdAt=0, updatedAt=1), wire()))
     assert (good.created_at, good.updated_at.second) == (datetime(1970, 1, 1, tzinfo=UTC), 1)
     assert bad.reason == (
         "refused with TypeError @ $.created_at; refused with TypeError @ $.updated_at"
@@ -463,7 +470,7 @@ def test_odd_exceptions(odd: Exception, detailed: bool) -> None:
 
     converter = make_converter().copy(detailed_validation=detailed)
     converter.register_structure_hook(JobLimits, refuse)
-    bad, good = array_decoder(converter, Job)(array(wire(limits={"maxFiles": 1}), wire()))
+    bad, good = elements_by(converter, Job)(array(wire(limits={"maxFiles": 1}), wire()))
     path = "$.limits" if detailed else "$"
     assert (bad.index, bad.path) == (0, path)
     assert bad.reason == f"refused with {type(odd).__name__} @ {path}"
@@ -473,7 +480,7 @@ def test_odd_exceptions(odd: Exception, detailed: bool) -> None:
 def test_forbidden_extra_keys() -> None:
     """A converter that forbids unknown fields refuses them in batches too."""
     strict = make_converter().copy(forbid_extra_keys=True)
-    (element,) = array_decoder(strict, Job)(array(wire(canary=1)))
+    (element,) = elements_by(strict, Job)(array(wire(canary=1)))
     assert isinstance(element, InvalidElement)
     assert element.reason == "refused with ForbiddenExtraKeysError @ $"
 
@@ -487,4 +494,24 @@ def test_interrupts_pass() -> None:
     converter = make_converter()
     converter.register_structure_hook(JobLimits, interrupt)
     with pytest.raises(KeyboardInterrupt):
-        array_decoder(converter, Job)(array(wire(limits={})))
+        elements_by(converter, Job)(array(wire(limits={})))
+
+
+def test_a_batch_of_the_plain_lane_is_small() -> None:
+    """A long array of bad elements is taken a few at a time, each made when its batch is taken."""
+    made = 0
+
+    def count(value: Any, _: Any) -> Any:
+        nonlocal made
+        made += 1
+        raise ValueError
+
+    converter = make_converter()
+    converter.register_structure_hook(Job, count)
+    batches = array_decoder(converter, Job)(array(*[b"0"] * 1000))
+    sizes = []
+    for batch in batches:
+        sizes.append(len(batch))
+        assert sum(sizes) == made
+    assert made == 1000
+    assert max(sizes) <= 32

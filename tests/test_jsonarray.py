@@ -8,7 +8,8 @@ import msgspec
 import pytest
 
 from plangrep_async._elements import array_decoder
-from plangrep_async._jsonarray import MAX_ENVELOPE_BYTES, ArrayDecoder
+from plangrep_async._jsonarray import ArrayDecoder
+from plangrep_async._jsonhead import MAX_ENVELOPE_BYTES, MAX_MEMBERS
 from plangrep_async.converter import make_converter
 from plangrep_async.errors import IncompleteResponse, InvalidResponse
 from plangrep_async.models import Job
@@ -18,8 +19,8 @@ WHOLE, INCOMPLETE, INVALID = "whole", IncompleteResponse, InvalidResponse
 SIZES = [1, 2, 3, 7, 64, 1 << 30]  # bytes of a piece
 
 
-def raws(array: bytes) -> list[bytes]:
-    return [bytes(raw) for raw in msgspec.json.Decoder(list[msgspec.Raw]).decode(array)]
+def raws(array: bytes) -> list[list[bytes]]:
+    return [[bytes(raw) for raw in msgspec.json.Decoder(list[msgspec.Raw]).decode(array)]]
 
 
 def in_pieces(document: bytes, size: int) -> list[bytes]:
@@ -34,7 +35,7 @@ def batches(decoder: ArrayDecoder[Any], data: bytes) -> Iterator[Any]:
 
 def decoded(
     pieces: Iterable[bytes],
-    decode: Callable[[bytes], Sequence[Any]] = raws,
+    decode: Callable[[bytes], Iterable[Sequence[Any]]] = raws,
     max_element_bytes: int = 1 << 23,
 ) -> tuple[list[Any], Any]:
     """All elements that were given, and how it ended."""
@@ -357,3 +358,20 @@ def test_what_is_not_an_element_has_a_limit(
     assert set(elements) == {b"{}"}
     too_large = before + pad * (MAX_ENVELOPE_BYTES - room + 1) + after
     assert decoded(in_pieces(too_large, size))[1] == INVALID
+
+
+def test_tiny_elements_are_given_in_bounded_batches() -> None:
+    """However many elements a piece holds, a bounded number of them is looked for at once."""
+    count = 50_000
+    decoder = ArrayDecoder("jobs", raws, max_element_bytes=1000)
+    sizes = [len(batch) for batch in decoder.feed(b'{"jobs":[0' + b",0" * (count - 1) + b"]}")]
+    assert sum(sizes) == count
+    assert max(sizes) <= 1000
+
+
+@pytest.mark.parametrize("size", [7, 1 << 30])
+def test_what_stands_before_the_list_has_few_members(size: int) -> None:
+    """Each of them is decoded by itself, and nothing gives way to others meanwhile."""
+    fits = b"{" + b'"a":[0],' * MAX_MEMBERS + b'"jobs":[7]}'
+    assert decoded(in_pieces(fits, size)) == ([b"7"], WHOLE)
+    assert decoded(in_pieces(b'{"b":{},' + fits[1:], size)) == ([], INVALID)

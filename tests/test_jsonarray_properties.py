@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from plangrep_async import _jsonarray
+from plangrep_async import _jsonarray, _jsonhead
 from plangrep_async._boundaries import Mark, Scanner
 from plangrep_async._jsonarray import ArrayDecoder
 from plangrep_async.errors import InvalidResponse
@@ -33,8 +33,8 @@ def refuse(constant: str) -> None:
     raise ValueError(constant)
 
 
-def values(array: bytes) -> list[Any]:
-    return json.loads(array.decode(), parse_constant=refuse)
+def values(array: bytes) -> list[list[Any]]:
+    return [json.loads(array.decode(), parse_constant=refuse)]
 
 
 # Any document, against `json`.
@@ -172,14 +172,16 @@ class Work:
 
         self.decode, self.buffer = counted(raws), CountedBuffer
         monkeypatch.setattr(_jsonarray, "Scanner", CountedScanner)
-        for name in ("is_cut_short", "members", "mend_surrogates"):
+        monkeypatch.setattr(_jsonhead, "Scanner", CountedScanner)
+        monkeypatch.setattr(_jsonhead, "members", counted(_jsonhead.members))
+        for name in ("is_cut_short", "mend_surrogates"):
             monkeypatch.setattr(_jsonarray, name, counted(getattr(_jsonarray, name)))
 
     def of(self, document: bytes, size: int) -> int:
         """Decode the document in pieces of this size and count."""
         self.done = 0
         decoder = ArrayDecoder("jobs", self.decode, max_element_bytes=1 << 23)
-        decoder._buffer = self.buffer()
+        decoder._buffer = decoder._head._buffer = self.buffer()
         with suppress(InvalidResponse):
             for piece in in_pieces(document, size):
                 list(decoder.feed(piece))
@@ -236,7 +238,7 @@ def decoded_bytes(document: bytes, sizes: Iterator[int]) -> int:
     """Count what a decoder hands to `decode` when the document comes in pieces of these sizes."""
     lengths: list[int] = []
 
-    def decode(array: bytes) -> list[bytes]:
+    def decode(array: bytes) -> list[list[bytes]]:
         lengths.append(len(array))
         return raws(array)
 

@@ -116,7 +116,7 @@ def by_converter() -> list[Job]:
 
 
 def by_decoder(array: str = ARRAY) -> list[Any]:
-    return list(array_decoder(make_converter(), Job)(array.encode()))
+    return [job for batch in array_decoder(make_converter(), Job)(array.encode()) for job in batch]
 
 
 @pytest.mark.parametrize("read", [by_converter, by_decoder])

@@ -29,8 +29,7 @@ class Body:
     async def read(self) -> bytes:
         """Give the next bytes, at most `READ_BYTES` of them; none at a clean end.
 
-        Other tasks get a turn before each piece. Raises `RequestTimeout`, `IncompleteResponse`
-        or `InvalidResponse`.
+        Raises `RequestTimeout`, `IncompleteResponse` or `InvalidResponse`.
         """
         failure: PlangrepError
         try:
@@ -45,7 +44,6 @@ class Body:
 
     async def _read(self) -> bytes:
         content = self._response.content
-        await asyncio.sleep(0)
         piece = content.read_nowait(READ_BYTES)
         if not piece:
             loop = asyncio.get_running_loop()
