@@ -3,7 +3,7 @@
 import ssl as tls
 import sys
 import warnings
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from datetime import datetime
 from inspect import iscoroutinefunction
 from types import TracebackType
@@ -137,10 +137,14 @@ class AsyncPlangrep:
         return list_jobs(reader)
 
     async def aclose(self) -> None:
-        """Close the client; any number of times. Streams still in use raise `ClientClosed`."""
-        for reader in list(self._readers):
-            reader.abort()
+        """Close the client; any number of times. Streams still in use raise `ClientClosed`.
+
+        In a process that was forked off, what belongs to the other process is left alone.
+        """
         if self._session is not None:
+            if not self._session.is_forked:
+                for reader in list(self._readers):
+                    reader.abort()
             await self._session.close()
 
     async def __aenter__(self) -> Self:
@@ -168,7 +172,7 @@ class AsyncPlangrep:
             )
 
 
-def _job_decoder(converter: Converter) -> Callable[[bytes], Batch]:
+def _job_decoder(converter: Converter) -> Callable[[bytes], Iterable[Batch]]:
     try:
         return array_decoder(converter, Job)
     except StructureHandlerNotFoundError as error:

@@ -1,6 +1,7 @@
 """The aiohttp session of a client: made on first use, or borrowed from the caller."""
 
 import asyncio
+import os
 import ssl as tls
 from collections.abc import Sequence
 from contextvars import ContextVar
@@ -47,18 +48,23 @@ class Session:
         self._trust_env = trust_env
         self._trace_configs = list(trace_configs)
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._process: int | None = None  # that uses the session
         self.is_closed = False
 
     def get(self) -> aiohttp.ClientSession:
         """Give the session for the running loop."""
         if self.is_closed:
             raise ClientClosed("this client is closed: make a new one")
+        if self.is_forked:
+            raise ConfigurationError(
+                "this client was used before the process was forked: make one client per process"
+            )
         loop = asyncio.get_running_loop()
         if self._loop not in (None, loop):
             raise ConfigurationError(
                 "this client was used on another event loop before: make one client per loop"
             )
-        self._loop = loop
+        self._loop, self._process = loop, os.getpid()
         if self._session is None:
             self._session = self._make()
         elif self._session.closed:
@@ -66,9 +72,15 @@ class Session:
         return self._session
 
     @property
+    def is_forked(self) -> bool:
+        """Whether the sockets are another process's, whose loop would not survive their closing."""
+        return self._process not in (None, os.getpid())
+
+    @property
     def needs_closing(self) -> bool:
         """Whether a session was made here and is still open."""
-        return not self._borrowed and self._session is not None and not self._session.closed
+        is_open = self._session is not None and not self._session.closed
+        return is_open and not self._borrowed and not self.is_forked
 
     async def close(self) -> None:
         """Close the session if it was made here; any number of times."""
