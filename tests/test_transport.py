@@ -578,3 +578,13 @@ async def test_an_untrusted_certificate_is_not_tried_again(connect: Connect, tmp
         authority.configure_trust(trusting)
         async with connect(server.base_url, ssl=trusting) as client:
             assert await count(client) == 3
+
+
+@pytest.mark.fault("X2")
+@pytest.mark.parametrize("path", ["/projects/../jobs", "/projects/./jobs", "/..", "/a/."])
+async def test_a_path_that_leads_elsewhere_is_refused(connect: Connect, path: str) -> None:
+    """Whatever an id let through: a path with a step up, or in place, is not sent."""
+    async with RawServer([]) as server, connect(server.base_url) as client:
+        with pytest.raises(ConfigurationError):
+            await client._transport.open(path)
+        assert server.connections == 0

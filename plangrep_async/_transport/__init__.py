@@ -97,9 +97,9 @@ class Transport:
     async def _get(self, path: str, project_id: str | None) -> Body | PlangrepError:
         # An error is returned, not raised, so that no frame below this one is in its traceback.
         session = self._session.get()
-        url = URL(self._base_url + path, encoded=True)
-        if str(url) != self._base_url + path:
+        if not {".", ".."}.isdisjoint(path.split("/")):  # RFC 3986, section 5.2.4
             raise ConfigurationError("the id would lead to another place of the API")
+        url = URL(self._base_url + path, encoded=True)
         what = f"GET {printable(str(url))}"
         await self._credentials.header()  # errors of the caller's function are not the network's
         request = session.get(
