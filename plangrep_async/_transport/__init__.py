@@ -39,6 +39,7 @@ T = TypeVar("T")
 Attempt = Callable[P, Coroutine[Any, Any, T]]
 
 _log = logging.getLogger("plangrep_async")
+_CAUSE = "_cause"  # where an error keeps its cause while backoff raises it
 _ENCODINGS = ("", "identity", "gzip", "x-gzip", "deflate")
 
 
@@ -78,7 +79,18 @@ class Transport:
             on_giveup=_note_attempts,
             logger=None,
         )
-        return decorate(attempt)
+        retried = decorate(attempt)
+
+        async def call(*args: P.args, **kwargs: P.kwargs) -> T:
+            try:
+                return await retried(*args, **kwargs)
+            except PlangrepError as error:
+                failure = error
+            # The fork of backoff raises its last error `from None`.
+            failure.__cause__ = vars(failure).pop(_CAUSE, failure.__cause__)
+            raise failure
+
+        return call
 
     async def open(self, path: str, *, project_id: str | None = None) -> Body:
         """Send one GET request; the answer is a success when this returns.
@@ -206,4 +218,6 @@ def _log_retry(details: Any) -> None:
 
 
 def _note_attempts(details: Any) -> None:
-    details["exception"].attempts = details["tries"]
+    error = details["exception"]
+    error.attempts = details["tries"]
+    setattr(error, _CAUSE, error.__cause__)
