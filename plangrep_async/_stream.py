@@ -5,15 +5,16 @@ a whole; `list_jobs()` makes the async generator of jobs of them.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from datetime import datetime
 
 import attrs
 
+from plangrep_async._answer import Answer, Batch
 from plangrep_async._jsonarray import ArrayDecoder
 from plangrep_async._resume import OrderBroken, Place, PlaceNotFound
 from plangrep_async._retry import is_transient
-from plangrep_async._transport import Body, Transport
+from plangrep_async._transport import Transport
 from plangrep_async.converter import InvalidElement
 from plangrep_async.errors import (
     ClientClosed,
@@ -26,7 +27,6 @@ from plangrep_async.models import Job
 
 _MOST_OPENINGS = 20  # of one list: a server that breaks after each job must find an end
 
-Batch = Sequence[Job | InvalidElement]
 OnInvalid = Callable[[InvalidElement], None]
 
 
@@ -73,7 +73,7 @@ class JobReader:
         self._max_job_bytes = max_job_bytes
         self._fetch = transport.retrying(JobReader._attempt)
 
-        self._response: _Response | None = None
+        self._response: Answer | None = None
         self._elements = 0  # how many of them the response gave
         self._failure: PlangrepError | None = None  # to be raised after all that came before it
         self._place = Place()
@@ -162,7 +162,8 @@ class JobReader:
         except OrderBroken as error:
             self._failure = IncompleteResponse(f"the stream broke and cannot be continued: {error}")
         except PlaceNotFound:
-            fault = "what was delivered last is not in the list any more"
+            what = self._response.what if self._response else ""
+            fault = f"{what}: what was delivered last is not in the list any more"
         except PlangrepError:
             self._drop_response()
             raise
@@ -173,7 +174,7 @@ class JobReader:
             raise IncompleteResponse(fault)
         return None
 
-    async def _open(self) -> "_Response":
+    async def _open(self) -> Answer:
         if self._openings == _MOST_OPENINGS:
             raise OrderBroken(f"it broke {_MOST_OPENINGS} times")
         self._place.begin_response()
@@ -182,7 +183,7 @@ class JobReader:
         self._openings += 1
         self._elements = 0
         decoder = ArrayDecoder("jobs", self._decode, max_element_bytes=self._max_job_bytes)
-        return _Response(body, decoder)
+        return Answer(body, decoder)
 
     def _select(self, batch: Batch) -> Sequence[Job]:
         """Take what is wanted of a batch; note the failure, or the end, that follows it."""
@@ -224,29 +225,6 @@ def _broken(failure: PlangrepError) -> IncompleteResponse:
     )
     broken.__cause__ = failure
     return broken
-
-
-class _Response:
-    """The elements of one answer."""
-
-    def __init__(self, body: Body, decoder: ArrayDecoder[Job | InvalidElement]) -> None:
-        self._body = body
-        self._decoder = decoder
-        self._decoded: Iterator[Batch] = iter(())
-
-    async def next_batch(self) -> Batch | None:
-        while True:
-            await asyncio.sleep(0)  # while bytes are here nothing else would give others a turn
-            for batch in self._decoded:
-                return batch
-            if self._body.at_end:
-                self._decoder.close()
-                return None
-            # The bytes have no name here: a traceback may be shown with its variables.
-            self._decoded = self._decoder.feed(await self._body.read())
-
-    def close(self) -> None:
-        self._body.close()
 
 
 async def list_jobs(reader: JobReader) -> AsyncGenerator[Job, None]:

@@ -13,11 +13,12 @@ from weakref import WeakSet
 from cattrs import Converter
 from cattrs.errors import StructureHandlerNotFoundError
 
+from plangrep_async._answer import Batch
 from plangrep_async._credentials import Credentials, KeySource
 from plangrep_async._elements import array_decoder
 from plangrep_async._endpoint import check_base_url, jobs_path
 from plangrep_async._retry import RetryPolicy
-from plangrep_async._stream import Batch, JobQuery, JobReader, OnInvalid, list_jobs
+from plangrep_async._stream import JobQuery, JobReader, OnInvalid, list_jobs
 from plangrep_async._transport import Session, Timeouts, Transport
 from plangrep_async._version import __version__
 from plangrep_async.converter import make_converter

@@ -36,11 +36,12 @@ LEVELS = {
     "_jsonarray": 2,
     "_elements": 2,
     "_transport": 2,
-    "_stream": 3,
-    "client": 4,
-    "__init__": 5,
-    "cli": 6,
-    "__main__": 7,
+    "_answer": 3,
+    "_stream": 4,
+    "client": 5,
+    "__init__": 6,
+    "cli": 7,
+    "__main__": 8,
 }
 FILES = sorted(PACKAGE.rglob("*.py"))
 

@@ -550,17 +550,31 @@ async def test_proxies_of_the_environment_are_an_option(
         assert server.connections == (not trust_env)
 
 
+async def cut(conn: Connection) -> None:
+    await conn.send(response(BODY[:-1], content_length=False))
+    conn.close()
+
+
+@pytest.mark.parametrize(
+    ("failing", "reason"),
+    [
+        (status(503), " answered 503 some_code"),
+        (close, ": the server closed the connection without an answer"),
+        (answer(response(BODY[:-1])), ": the answer ended too early (behind its list of 3)"),
+        (cut, ": the answer ended too early (behind its list of 3)"),
+    ],
+)
 async def test_each_retry_is_one_line_in_the_log(
-    connect: Connect, caplog: pytest.LogCaptureFixture
+    connect: Connect, caplog: pytest.LogCaptureFixture, failing: Script, reason: str
 ) -> None:
     """The line has method, path, attempt, wait and reason, and never the key."""
     caplog.set_level(logging.DEBUG, logger="plangrep_async")
-    async with RawServer([status(503), fine]) as server, connect(server.base_url) as client:
-        await count(client)
+    async with RawServer([failing, fine]) as server, connect(server.base_url) as client:
+        assert await count(client) == 3
     (record,) = [one for one in caplog.records if one.name == "plangrep_async"]
     message = record.getMessage()
     assert message.startswith("attempt 1 failed, next one in 0.00 s: GET http://127.0.0.1:")
-    assert f"/projects/{PROJECT}/jobs answered 503 some_code" in message
+    assert f"/projects/{PROJECT}/jobs{reason}" in message
     assert KEY not in message
     assert "\n" not in message
 

@@ -19,7 +19,8 @@ class Body:
     ) -> None:
         self._response = response
         self._read_seconds = read
-        self._what = what
+        self.what = what
+        """Which request this answers, for messages."""
         self._project_id = project_id
         self.at_end = False
         """Whether all of it was read."""
@@ -35,7 +36,7 @@ class Body:
         try:
             return await self._read()
         except (*NETWORK_ERRORS, RuntimeError) as error:  # aiohttp's for a closed connection
-            failure = body_failure(error, self._what, self._project_id)
+            failure = body_failure(error, self.what, self._project_id)
         raise failure
 
     def close(self) -> None:

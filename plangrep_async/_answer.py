@@ -1,0 +1,45 @@
+"""One answer as a list of elements, batch by batch: the bytes of its body, decoded."""
+
+import asyncio
+from collections.abc import Iterator, Sequence
+
+from plangrep_async._jsonarray import ArrayDecoder
+from plangrep_async._transport import Body
+from plangrep_async.converter import InvalidElement
+from plangrep_async.errors import InvalidResponse
+from plangrep_async.models import Job
+
+Batch = Sequence[Job | InvalidElement]
+
+
+class Answer:
+    """The elements of one answer."""
+
+    def __init__(self, body: Body, decoder: ArrayDecoder[Job | InvalidElement]) -> None:
+        self.what = body.what
+        self._body = body
+        self._decoder = decoder
+        self._decoded: Iterator[Batch] = iter(())
+
+    async def next_batch(self) -> Batch | None:
+        """Give the next elements, at least one; `None` at the end of a whole document.
+
+        Others in the event loop get a turn before each batch and each piece of the body.
+        """
+        while True:
+            await asyncio.sleep(0)  # while bytes are here nothing else would give one
+            try:
+                for batch in self._decoded:
+                    return batch
+                if self._body.at_end:
+                    self._decoder.close()
+                    return None
+            except InvalidResponse as error:
+                error.message = f"{self.what}: {error.message}"
+                raise
+            # The bytes have no name here: a traceback may be shown with its variables.
+            self._decoded = self._decoder.feed(await self._body.read())
+
+    def close(self) -> None:
+        """Close the connection, unless the body was read to its end."""
+        self._body.close()
