@@ -112,22 +112,27 @@ class Collector:
                         self.tests[row].append(name)
 
 
-def main() -> int:
-    """Print the table; give the number of rows, or marks, that have no other half."""
+def collect() -> dict[str, list[str]]:
+    """Give the names of the tests of each row that has any."""
     collector = Collector()
     arguments = ["--collect-only", "-qq", "--no-header", "--no-summary", "tests"]
     said = io.StringIO()
     with contextlib.redirect_stdout(said):
         code = pytest.main(arguments, plugins=[collector])
     if code:
-        print(said.getvalue())
-        return int(code)
+        sys.exit(said.getvalue())
+    return collector.tests
+
+
+def main() -> int:
+    """Print the table; give the number of rows, or marks, that have no other half."""
+    found = collect()
     missing = 0
     for row, title in ROWS.items():
         if row[1:] == "1":
             print(f"\n{GROUPS[row[0]]}")
         print(f"  {row:4} {title}")
-        tests, reason = collector.tests.pop(row, []), EXCEPTIONS.get(row)
+        tests, reason = found.pop(row, []), EXCEPTIONS.get(row)
         for test in tests:
             print(f"         {test.removeprefix('tests/')}")
         if reason is not None:
@@ -135,7 +140,7 @@ def main() -> int:
         if bool(tests) == (reason is not None):
             print("         NOTHING SHOWS THIS" if not tests else "         BOTH TEST AND REASON")
             missing += 1
-    for row, tests in collector.tests.items():
+    for row, tests in found.items():
         print(f"\nno such row: {row}, in {', '.join(tests)}")
         missing += 1
     print(f"\n{len(ROWS)} rows, {len(EXCEPTIONS)} without a test and with a reason, {missing} open")
