@@ -25,7 +25,7 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from ssl import SSLContext
 from types import EllipsisType
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, cast
 
 from multidict import CIMultiDict
 
@@ -200,9 +200,12 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Join the server's list; called by the event loop, with TLS after the handshake."""
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
-        transport.set_write_buffer_limits(high=0)  # `send` waits for the kernel, not for a buffer
+        self._transport = cast(
+            "asyncio.Transport", transport
+        )  # which that of uvloop does not inherit
+        self._transport.set_write_buffer_limits(
+            high=0
+        )  # `send` waits for the kernel, not for a buffer
         self.number = len(self._server.accepted)
         self._server._accept(self)
 

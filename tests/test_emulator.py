@@ -469,14 +469,19 @@ async def test_body_is_sent_in_chunks_of_the_given_size(chunk_bytes: int) -> Non
     """Every HTTP chunk but the last has exactly `chunk_bytes` bytes."""
     async with Emulator(jobs_per_project=5, chunk_bytes=chunk_bytes) as emulator:
         (project_id,) = emulator.project_ids
-        url = f"{emulator.base_url}/projects/{project_id}/jobs"
-        sizes, size = [], 0
-        async with session_of(emulator) as session, session.get(url) as response:
-            async for piece, is_end_of_chunk in response.content.iter_chunks():
-                size += len(piece)
-                if is_end_of_chunk:
-                    sizes.append(size)
-                    size = 0
+        url = URL(emulator.base_url) / "projects" / project_id / "jobs"
+        reader, writer = await asyncio.open_connection(url.host, url.port)
+        writer.write(
+            f"GET {url.path} HTTP/1.1\r\nHost: {url.host}\r\n"
+            f"Authorization: Bearer {emulator.api_key}\r\n\r\n".encode()
+        )
+        assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200 ")
+        sizes = []
+        while size := int(await reader.readline(), 16):  # RFC 9112, section 7.1
+            sizes.append(size)
+            await reader.readexactly(size + len(b"\r\n"))
+        writer.close()
+        await writer.wait_closed()
     *whole, last = sizes
     assert set(whole) <= {chunk_bytes}
     assert 0 < last <= chunk_bytes
