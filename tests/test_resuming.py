@@ -8,7 +8,7 @@ import pytest
 
 from plangrep_async import AsyncPlangrep, IncompleteResponse, NotFound, RateLimited, RetryPolicy
 from plangrep_async.converter import InvalidElement
-from tests.conftest import document, wire_job
+from tests.conftest import PROJECT, document, wire_job
 from tests.raw_server import (
     CHUNKED,
     Connection,
@@ -209,3 +209,25 @@ async def test_a_cut_anywhere_behind_a_proxy(connect: Connect, end: Any) -> None
             toxic = Toxic(end=end, after_bytes=place)
             async with ToxicProxy(server.port, [toxic]) as proxy, connect(proxy.base_url) as client:
                 assert await ids(client) == IDS
+
+
+@pytest.mark.fault("B2", "B4")
+@pytest.mark.parametrize("how", ["close", "reset"])
+async def test_jobs_that_had_arrived_are_delivered_after_the_cut(
+    connect: Connect, how: str
+) -> None:
+    """A consumer that was busy while the connection broke misses nothing that was here by then."""
+    jobs = [wire_job(number * 60) for number in range(500)]
+    async with (
+        RawServer([cut(jobs, 400, how)]) as server,
+        connect(server.base_url, retry=RetryPolicy(attempts=1)) as client,
+    ):
+        stream = client.list_jobs(PROJECT)
+        seen = [(await anext(stream)).id]
+        await server.wait_until(lambda: server.accepted[0].ended is not None)
+        await asyncio.sleep(0.02)  # for the news of it
+        with pytest.raises(IncompleteResponse) as caught:
+            async for job in stream:
+                seen.append(job.id)
+        assert seen == [job["id"] for job in jobs[:400]]
+        assert caught.value.delivered == 400

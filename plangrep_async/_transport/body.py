@@ -24,20 +24,24 @@ class Body:
         self._project_id = project_id
         self.at_end = False
         """Whether all of it was read."""
+        self._failure: PlangrepError | None = None  # to be raised after all that had arrived
         self._waited = 0.0  # seconds, since the last progress
         self._arrived = 0  # bytes, since the last progress
 
     async def read(self) -> bytes:
         """Give the next bytes, at most `READ_BYTES` of them; none at a clean end.
 
-        Raises `RequestTimeout`, `IncompleteResponse` or `InvalidResponse`.
+        Raises `RequestTimeout`, `IncompleteResponse` or `InvalidResponse`, after all bytes that
+        had arrived before.
         """
-        failure: PlangrepError
-        try:
-            return await self._read()
-        except (*NETWORK_ERRORS, RuntimeError) as error:  # aiohttp's for a closed connection
-            failure = body_failure(error, self.what, self._project_id)
-        raise failure
+        if self._failure is None:
+            try:
+                return await self._read()
+            except (*NETWORK_ERRORS, RuntimeError) as error:  # aiohttp's for a closed connection
+                self._failure = body_failure(error, self.what, self._project_id)
+        if rest := self._rest():
+            return rest
+        raise self._failure
 
     def close(self) -> None:
         """Close the connection, unless the body was read to its end."""
@@ -57,3 +61,9 @@ class Body:
             self._waited, self._arrived = 0.0, 0
         self.at_end = not piece
         return piece
+
+    def _rest(self) -> bytes:
+        """Take what arrived before the failure: aiohttp would raise it first, and again."""
+        content = self._response.content
+        content.set_exception(None)  # type: ignore[arg-type]  # that is how it begins
+        return content.read_nowait(READ_BYTES)
