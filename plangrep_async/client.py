@@ -45,7 +45,8 @@ class AsyncPlangrep:
     - `max_job_bytes`: a job whose JSON is longer is an `InvalidResponse`; bounds the memory.
     - `converter`: one from `plangrep_async.converter.make_converter()` with hooks of your own.
     - `session`: your own `aiohttp.ClientSession`; it is never closed nor changed, its cookie jar,
-      pool and proxies are yours.
+      pool and proxies are yours. The client's own drops a connection on which something came
+      that nobody had asked for; aiohttp's takes it for the next answer.
     - `ssl`: an `ssl.SSLContext` for a private certificate authority.
     - `trust_env`: use the proxies and `.netrc` of the environment.
     - `trace_configs`: `aiohttp.TraceConfig` objects for the session.

@@ -185,11 +185,25 @@ MUTANTS = [
         ", self._authorize)",
     ),
     Mutant(
+        "a connection with leftover bytes is dropped",
+        "H11 X11",
+        "_transport/strict.py",
+        "if protocol not in self._used or not protocol.should_close:",
+        "if True:",
+    ),
+    Mutant(
+        "what had arrived before a cut is delivered",
+        "B2 B4",
+        "_transport/body.py",
+        "if rest := self._rest():",
+        'if rest := b"":',
+    ),
+    Mutant(
         "no limit of the pool",
         "C7",
         "_transport/session.py",
-        "aiohttp.TCPConnector(limit=0,",
-        "aiohttp.TCPConnector(limit=1,",
+        "StrictConnector(limit=0,",
+        "StrictConnector(limit=1,",
     ),
     Mutant(
         "certificates are checked",

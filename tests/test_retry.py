@@ -65,6 +65,7 @@ def test_a_huge_number_of_attempts_does_not_overflow(first_wait: float) -> None:
     assert 1.0 <= given[-1] <= 2.0
 
 
+@pytest.mark.fault("H6")
 @pytest.mark.parametrize("seed", range(50))
 @pytest.mark.parametrize("floor", [0.001, 2.0, 45.0])
 def test_retry_after_is_a_floor(floor: float, seed: int) -> None:
@@ -81,6 +82,7 @@ def test_those_who_were_told_the_same_do_not_come_back_as_one() -> None:
     assert len(given) == 20
 
 
+@pytest.mark.fault("H6")
 @pytest.mark.parametrize(
     ("floors", "expected"),
     [
@@ -102,6 +104,7 @@ def test_a_retry_after_beyond_the_budget_ends_at_once(
     assert sum(given) <= 10.0
 
 
+@pytest.mark.fault("H6")
 def test_jitter_above_the_floor_is_cut_at_the_budget() -> None:
     """A Retry-After of the whole budget waits that long, whatever the jitter adds."""
     policy = RetryPolicy(budget=10.0)
@@ -120,6 +123,7 @@ policies = st.builds(
 floors = st.none() | st.just(0.0) | st.floats(1e-6, 1e9) | st.floats(1e-6, 10)
 
 
+@pytest.mark.fault("H6")
 @settings(derandomize=True, deadline=None)
 @given(policies, st.lists(floors, max_size=30), st.integers())
 def test_every_wait_is_finite_above_its_floor_and_within_the_budget(
@@ -204,6 +208,7 @@ def test_which_failures_without_a_status_are_transient(cls: type[PlangrepError])
     assert is_transient(cls("text", **facts)) == (cls.__name__ in TRANSIENT)
 
 
+@pytest.mark.fault("H7", "H8")
 @pytest.mark.parametrize("cls", BY_STATUS)
 def test_which_statuses_are_transient(cls: type[errors.ApiStatusError]) -> None:
     """Six of the statuses from 400 to 599 are, and the class of the error plays no part."""

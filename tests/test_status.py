@@ -32,6 +32,7 @@ def error_of(body: Any, status: int = 422) -> ApiStatusError:
     )
 
 
+@pytest.mark.fault("H7", "H8")
 @pytest.mark.parametrize("status", range(400, 600))
 def test_each_status_has_its_class(status: int) -> None:
     """Four statuses have one of their own, 5xx is the server's, and the rest is the base class."""
@@ -64,6 +65,7 @@ def test_the_error_keeps_what_it_is_given() -> None:
     assert (bare.request_id, bare.retry_after, bare.project_id) == (None, None, None)
 
 
+@pytest.mark.fault("X9")
 @pytest.mark.parametrize(
     ("sent", "kept"),
     [("", None), ("req\x1b[31m\r\nx: y", r"req\x1b[31m x: y"), ("r" * 9000, "r" * 200 + "…")],
@@ -114,6 +116,7 @@ def test_code_and_message_are_found_where_they_are(body: Any, code: str | None, 
     assert (error.code, str(error)) == (code, f"{WHAT} answered 422{said}")
 
 
+@pytest.mark.fault("H7", "X9")
 @pytest.mark.parametrize(
     "body",
     [
@@ -135,6 +138,7 @@ def test_a_huge_or_deep_body_makes_a_short_message(body: bytes) -> None:
     assert len(error.code or "") <= 201
 
 
+@pytest.mark.fault("X9", "X10")
 @pytest.mark.parametrize("place", ["code", "message", "error"])
 def test_control_characters_are_escaped(place: str) -> None:
     """A server can neither colour a terminal nor begin a line in a log."""
@@ -146,6 +150,7 @@ def test_control_characters_are_escaped(place: str) -> None:
     assert str(error).endswith("f%s{}")
 
 
+@pytest.mark.fault("X4")
 @pytest.mark.parametrize(
     "text",
     [
@@ -164,6 +169,7 @@ def test_queries_are_left_out_of_a_message(text: str) -> None:
     assert "canary" not in repr(error_of(unfinished))
 
 
+@pytest.mark.fault("X4")
 @pytest.mark.parametrize(
     "body",
     [
@@ -176,6 +182,7 @@ def test_queries_are_left_out_of_a_code_and_with_apostrophes(body: Any) -> None:
     assert "canary" not in repr(error_of(body))
 
 
+@pytest.mark.fault("X4")
 def test_secrets_of_the_caller_are_hidden_in_all_that_was_said() -> None:
     """The given function goes over code, message, raw text and request id."""
     hide = {"canary": "[key]"}.get
@@ -201,6 +208,7 @@ json_values = st.recursive(
 )
 
 
+@pytest.mark.fault("X9", "X10")
 @settings(derandomize=True, deadline=None)
 @given(
     st.integers(400, 599), json_values | st.binary() | st.text().map(lambda t: t.encode("utf-16"))
@@ -213,6 +221,7 @@ def test_any_body_makes_one_short_printable_line(status: int, body: Any) -> None
     assert len(str(error)) <= len(f"{WHAT} answered 422 : ") + 2 * 201 + 80
 
 
+@pytest.mark.fault("H6")
 @pytest.mark.parametrize(
     ("value", "expected"),
     [
@@ -250,6 +259,7 @@ def test_retry_after_by_value(value: str, expected: float | None) -> None:
     assert read_retry_after([value], NOW) == expected
 
 
+@pytest.mark.fault("H6")
 @pytest.mark.parametrize(
     ("values", "expected"),
     [
@@ -272,6 +282,7 @@ nearly_dates = st.from_regex(
 )
 
 
+@pytest.mark.fault("H6")
 @settings(derandomize=True, deadline=None)
 @given(st.lists(st.text() | nearly_dates))
 def test_any_retry_after_is_none_or_a_finite_wait(values: list[str]) -> None:

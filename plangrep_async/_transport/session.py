@@ -10,6 +10,7 @@ from typing import Any
 
 import aiohttp
 
+from plangrep_async._transport.strict import StrictConnector, StrictResponse
 from plangrep_async._transport.timeouts import Timeouts
 from plangrep_async.errors import ClientClosed, ConfigurationError
 
@@ -99,7 +100,8 @@ class Session:
     def _make(self) -> aiohttp.ClientSession:
         return aiohttp.ClientSession(
             # No pool limit: whoever waits in aiohttp's pool runs into a time-out there.
-            connector=aiohttp.TCPConnector(limit=0, ssl=self._ssl or True),
+            connector=StrictConnector(limit=0, ssl=self._ssl or True),
+            response_class=StrictResponse,
             cookie_jar=aiohttp.DummyCookieJar(),
             trust_env=self._trust_env,
             trace_configs=[*self._trace_configs, self._clock()],
