@@ -25,26 +25,32 @@ def check_base_url(given: str | None) -> str:
     """
     name = "base_url" if given is not None else ENVIRONMENT_VARIABLE
     url = given if given is not None else os.environ.get(ENVIRONMENT_VARIABLE, DEFAULT_BASE_URL)
-    if not isinstance(url, str) or not all("!" <= character <= "~" for character in url):
-        raise ConfigurationError(f"{name} must be a text of visible ASCII characters")
-    if any(character in url for character in "@?#\\"):
-        raise ConfigurationError(f"{name} must have no user name, query, fragment or backslash")
-    found = _URL(url)
-    if found is None or not 0 < int(found["port"] or 1) < 65_536:
-        raise ConfigurationError(f"{name} must look like {DEFAULT_BASE_URL}")
-    scheme, host, port = found["scheme"].lower(), found["host"].lower(), found["port"]
-    address = _address(host)
-    if host[0] == "[" and address is None:
-        raise ConfigurationError(f"{name} must have an IPv6 address between its brackets")
-    is_loopback = address.is_loopback if address else host == "localhost"
-    if scheme == "http" and not is_loopback:
-        raise ConfigurationError(
-            f"{name} must use https: the API key would travel to {printable(host)} in clear text"
+    try:
+        if not isinstance(url, str) or not all("!" <= character <= "~" for character in url):
+            raise ConfigurationError(f"{name} must be a text of visible ASCII characters")
+        if any(character in url for character in "@?#\\"):
+            raise ConfigurationError(f"{name} must have no user name, query, fragment or backslash")
+        found = _URL(url)
+        if found is None or not 0 < int(found["port"] or 1) < 65_536:
+            raise ConfigurationError(f"{name} must look like {DEFAULT_BASE_URL}")
+        scheme, host, port = found["scheme"].lower(), found["host"].lower(), found["port"]
+        address = _address(host)
+        if host[0] == "[" and address is None:
+            raise ConfigurationError(f"{name} must have an IPv6 address between its brackets")
+        is_loopback = address.is_loopback if address else host == "localhost"
+        if scheme == "http" and not is_loopback:
+            raise ConfigurationError(
+                f"{name} must use https: "
+                f"the API key would travel to {printable(host)} in clear text"
+            )
+        if any(unquote(segment) in (".", "..") for segment in found["path"].split("/")):
+            raise ConfigurationError(f"{name} must have no . or .. in its path")
+        is_default = port is None or int(port) == {"http": 80, "https": 443}[scheme]
+        return (
+            f"{scheme}://{host}{'' if is_default else f':{int(port)}'}{found['path'].rstrip('/')}"
         )
-    if any(unquote(segment) in (".", "..") for segment in found["path"].split("/")):
-        raise ConfigurationError(f"{name} must have no . or .. in its path")
-    is_default = port is None or int(port) == {"http": 80, "https": 443}[scheme]
-    return f"{scheme}://{host}{'' if is_default else f':{int(port)}'}{found['path'].rstrip('/')}"
+    finally:
+        del given, url  # may hold a password, and a traceback may be shown with its variables
 
 
 def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:

@@ -9,10 +9,12 @@ from typing import Any, NoReturn
 
 from plangrep_async._boundaries import Mark, Scanner, end_of_space
 from plangrep_async._jsontext import members
-from plangrep_async.errors import InvalidResponse, printable
+from plangrep_async.errors import InvalidResponse
 
 MAX_ENVELOPE_BYTES = 1 << 20  # what may stand before the list, between elements, behind the list
 MAX_MEMBERS = 1000  # that may stand before the list
+
+_TELLING = ("error", "errors", "message", "code", "detail")  # names that say why there is no list
 
 
 class Head:
@@ -82,11 +84,15 @@ class Head:
 
     def _pass_member(self, at: int) -> None:
         """Check a member that ended with this comma or bracket, and leave it behind."""
-        names = [name for name, _ in read_members(b"{" + self._buffer[:at] + b"}", self.place)]
+        known = (self._key, *_TELLING)  # any other name may hold what must not be shown
+        names = [
+            name if name in known else ""
+            for name, _ in read_members(b"{" + self._buffer[:at] + b"}", self.place)
+        ]
         if self._key in names:
             self._fail(f'has no list as "{self._key}"')
         if self._buffer[at] != 0x2C:
-            other = f' but "{printable(names[-1])}"' if names else ""
+            other = f' but "{names[-1]}"' if names and names[-1] else ""
             self._fail(f'has no "{self._key}"{other}')
         if not names:
             self._fail("is not valid JSON")

@@ -68,7 +68,8 @@ def _read_body(body: bytes) -> tuple[str, str]:
     try:
         problem: Any = json.loads(text)
     except (ValueError, RecursionError):
-        return "", text
+        # JSON that was cut, say: its escapes must not hide a secret from those who look for it.
+        return "", re.sub(r"\\u([0-9a-fA-F]{4})", lambda found: chr(int(found[1], 16)), text)
     outer = problem if isinstance(problem, dict) else {"message": problem}
     error = outer.get("error")
     places: tuple[dict[str, Any], ...] = (

@@ -71,18 +71,19 @@ class AsyncPlangrep:
         user_agent_suffix: str | None = None,
     ) -> None:
         self._session: Session | None = None  # for `__del__`, should anything below raise
+        self._base_url = ""  # and for `__repr__`
+        try:
+            credentials = Credentials(api_key)
+            self._base_url = check_base_url(base_url)
+        finally:
+            del api_key, base_url  # a traceback may be shown with its variables
         _check_type("timeout", timeout, Timeouts)
         _check_type("retry", retry, RetryPolicy)
         _check_type("converter", converter, Converter | None)
-        self._base_url = check_base_url(base_url)
         self._converter = make_converter() if converter is None else converter
         self._max_job_bytes = _checked_size(max_job_bytes)
         self._readers: WeakSet[JobReader] = WeakSet()
         _job_decoder(self._converter)
-        try:
-            credentials = Credentials(api_key)
-        finally:
-            del api_key  # a traceback may be shown with its variables
         self._session = Session(
             session, timeouts=timeout, ssl=ssl, trust_env=trust_env, trace_configs=trace_configs
         )

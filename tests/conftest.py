@@ -1,14 +1,16 @@
 """What most tests need: quick patience, a client for a server, and a document to send."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
 from plangrep_async import AsyncPlangrep, RetryPolicy, Timeouts
+from tests.secrets import watched_log
 
 KEY = "pgk_live_tests_only"
+TOKEN = "canary_of_a_result_url"
 PROJECT = "proj_01hx9z4kqr8e7m3p5n6w2v0abc"
 
 QUICK = RetryPolicy(attempts=3, first_wait=0.001, max_wait=0.002, budget=1.0)
@@ -28,7 +30,7 @@ def wire_job(number: int, **changes: Any) -> dict[str, Any]:
         "successfulPageCount": number,
         "billing": {"creditsDebited": number},
         "files": [{"id": "file_1", "fileName": "plan.pdf", "status": "completed"}],
-        "resultUrl": f"https://storage.plangrep.com/results/job_{number:06}?token=canary",
+        "resultUrl": f"https://storage.plangrep.com/results/job_{number:06}?token={TOKEN}",
         "error": None,
         "createdAt": created,
         "updatedAt": created,
@@ -55,3 +57,11 @@ def connect() -> Callable[..., AsyncPlangrep]:
         )
 
     return make
+
+
+@pytest.fixture(autouse=True)
+def no_secret_in_the_log() -> Iterator[None]:
+    """Look for the key and the token in all that is logged, at every level, by every test."""
+    with watched_log(KEY, TOKEN) as watch:
+        yield
+    assert watch.leaks == []

@@ -215,9 +215,9 @@ MUTANTS = [
     Mutant(
         "an error's body is read up to a bound",
         "H10",
-        "_transport/__init__.py",
-        "while len(body) < MAX_BODY_BYTES:",
-        "while True:",
+        "_status.py",
+        "MAX_BODY_BYTES = 64 << 10",
+        "MAX_BODY_BYTES = 64 << 30",
     ),
     Mutant(
         "aiohttp's errors are copied, not chained",

@@ -79,6 +79,7 @@ def test_what_cannot_take_elements_is_refused_by_the_call() -> None:
         client.list_jobs(PROJECT, on_invalid=on_invalid)
 
 
+@pytest.mark.fault("X4")
 def test_neither_repr_nor_attributes_in_repr_show_the_key() -> None:
     """The key stays out of the `repr` of the client and of what it is made of."""
     client = AsyncPlangrep(KEY)
@@ -87,6 +88,7 @@ def test_neither_repr_nor_attributes_in_repr_show_the_key() -> None:
     assert not [part for part in parts if KEY in repr(part) and part != KEY]
 
 
+@pytest.mark.fault("L3")
 async def test_closing_is_idempotent_and_final(connect: Connect) -> None:
     """A closed client stays closed, however often it is closed, and says so when it is used."""
     async with RawServer([fine]) as server:
@@ -106,6 +108,7 @@ async def test_a_client_that_was_never_used_closes_without_a_session(connect: Co
     assert server.connections == 0
 
 
+@pytest.mark.fault("L3")
 def test_a_client_may_be_made_outside_a_loop_and_used_in_one(connect: Connect) -> None:
     """Making it needs no event loop; using it on a second one is refused."""
     clients: list[AsyncPlangrep] = []
@@ -122,6 +125,7 @@ def test_a_client_may_be_made_outside_a_loop_and_used_in_one(connect: Connect) -
     assert asyncio.run(first()) == 1
 
 
+@pytest.mark.fault("L6", "X4")
 async def test_a_forgotten_client_warns_once_and_closes_its_connections(connect: Connect) -> None:
     """Dropping an open client gives one `ResourceWarning` that names the way to close it."""
     async with RawServer([fine]) as server:
@@ -139,6 +143,7 @@ async def test_a_forgotten_client_warns_once_and_closes_its_connections(connect:
         await server.wait_closed_by_client(0)
 
 
+@pytest.mark.fault("L7")
 async def test_a_session_of_the_callers_is_used_and_left_alone(connect: Connect) -> None:
     """A borrowed session is neither closed nor changed, and its middlewares run."""
     seen: list[str] = []
@@ -198,6 +203,7 @@ async def test_many_lists_at_once_share_a_client(connect: Connect) -> None:
         assert await asyncio.gather(*(count(client) for _ in range(30))) == [1] * 30
 
 
+@pytest.mark.fault("L8")
 async def test_nothing_is_left_behind(connect: Connect) -> None:
     """After a client is closed there is no task and no open socket of its making."""
     process = psutil.Process()

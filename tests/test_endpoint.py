@@ -35,6 +35,7 @@ TAKEN = [
 ]
 
 
+@pytest.mark.fault("X5")
 @pytest.mark.parametrize("url", TAKEN)
 def test_an_address_that_is_safe_is_taken_as_it_is(url: str) -> None:
     """Encrypted, or this very machine: nothing of the address changes."""
@@ -96,6 +97,7 @@ def test_the_default_the_environment_and_the_argument(monkeypatch: pytest.Monkey
     assert check_base_url("http://localhost:1") == "http://localhost:1"
 
 
+@pytest.mark.fault("X5")
 @pytest.mark.parametrize("url", ["", "ftp://plangrep.com", "http://plangrep.com"])
 def test_the_environment_is_checked_like_the_argument(
     url: str, monkeypatch: pytest.MonkeyPatch
@@ -106,6 +108,7 @@ def test_the_environment_is_checked_like_the_argument(
         check_base_url(None)
 
 
+@pytest.mark.fault("X5")
 @pytest.mark.parametrize(
     "url",
     [
@@ -133,6 +136,7 @@ def test_what_is_no_web_address_is_refused(url: str) -> None:
         check_base_url(url)
 
 
+@pytest.mark.fault("X5")
 @pytest.mark.parametrize(
     "url",
     [
@@ -170,6 +174,7 @@ def test_what_could_mean_another_place_is_refused(url: Any) -> None:
     assert "canary" not in repr(caught.value)
 
 
+@pytest.mark.fault("X5")
 @pytest.mark.parametrize(
     "host",
     [
@@ -200,6 +205,7 @@ def test_clear_text_goes_to_this_machine_only(host: str) -> None:
             check_base_url(url)
 
 
+@pytest.mark.fault("X5")
 @pytest.mark.parametrize("dots", ["%2e", "%2E%2e", ".%2e", "%2e."])
 def test_percent_encoded_dot_segments_are_refused(dots: str) -> None:
     """A server may read %2e as a dot (RFC 3986, section 6.2.2.2), so it is no less of one."""
@@ -207,6 +213,7 @@ def test_percent_encoded_dot_segments_are_refused(dots: str) -> None:
         check_base_url(f"https://plangrep.com/api/{dots}/v1")
 
 
+@pytest.mark.fault("X5")
 @pytest.mark.parametrize("host", ["[::1]evil.example", "evil.example[::1]", "x[::1]y:80"])
 def test_text_beside_the_brackets_of_an_ipv6_address_is_refused(host: str) -> None:
     """What is around the brackets is no part of an address, though parsers have ignored it."""
@@ -214,6 +221,7 @@ def test_text_beside_the_brackets_of_an_ipv6_address_is_refused(host: str) -> No
         check_base_url(f"http://{host}/")
 
 
+@pytest.mark.fault("X5")
 @pytest.mark.parametrize(
     "url",
     ["http://[127.0.0.1]:8080", "https://[1]", "https://[...]", "https://[:]", "https://[1:2]"],
@@ -224,6 +232,7 @@ def test_brackets_hold_an_ipv6_address(url: str) -> None:
         check_base_url(url)
 
 
+@pytest.mark.fault("X2")
 @pytest.mark.parametrize("value", ["", ".", "..", "\ud800", "a\udfffb", None, 7, b"id"], ids=ascii)
 def test_an_id_that_cannot_be_a_segment_is_refused(value: Any) -> None:
     """The refusal says which id is meant."""
@@ -231,6 +240,7 @@ def test_an_id_that_cannot_be_a_segment_is_refused(value: Any) -> None:
         segment("job id", value)
 
 
+@pytest.mark.fault("X2")
 @pytest.mark.parametrize(
     ("value", "expected"),
     [
@@ -255,6 +265,7 @@ def test_an_id_is_quoted_as_one_segment(value: str, expected: str) -> None:
     assert jobs_path(value) == f"/projects/{expected}/jobs"
 
 
+@pytest.mark.fault("X2")
 @settings(derandomize=True, deadline=None)
 @given(
     st.text() | st.text("./\\%2eE?#&@:;\r\n\0\ud800ü", max_size=8) | st.just("x/" * 5000),

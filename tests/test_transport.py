@@ -76,6 +76,7 @@ async def count(client: AsyncPlangrep) -> int:
     return len([job async for job in client.list_jobs(PROJECT)])
 
 
+@pytest.mark.fault("H7")
 @pytest.mark.parametrize("code", [408, 429, 500, 502, 503, 504])
 async def test_a_transient_status_is_tried_again(connect: Connect, code: int) -> None:
     """Two refusals of that kind and then a success: three requests, all jobs."""
@@ -86,6 +87,7 @@ async def test_a_transient_status_is_tried_again(connect: Connect, code: int) ->
         assert await count(client) == 3
 
 
+@pytest.mark.fault("H8")
 @pytest.mark.parametrize(
     ("code", "error"),
     [
@@ -114,6 +116,7 @@ async def test_a_final_status_is_asked_once(
         assert (caught.value.project_id, caught.value.attempts) == (PROJECT, 1)
 
 
+@pytest.mark.fault("H7")
 async def test_the_last_error_is_raised_when_patience_ends(connect: Connect) -> None:
     """After the policy's attempts the last answer is what is raised, with the attempts made."""
     async with (
@@ -125,6 +128,7 @@ async def test_the_last_error_is_raised_when_patience_ends(connect: Connect) -> 
         assert (caught.value.status, caught.value.attempts) == (503, 3)
 
 
+@pytest.mark.fault("H6")
 async def test_retry_after_is_a_floor(connect: Connect) -> None:
     """The next request comes no earlier than the server asked for."""
     async with (
@@ -136,6 +140,7 @@ async def test_retry_after_is_a_floor(connect: Connect) -> None:
         assert second.arrived - first.arrived >= 0.2
 
 
+@pytest.mark.fault("H6")
 async def test_a_retry_after_beyond_the_budget_raises_at_once(connect: Connect) -> None:
     """Nobody waits an hour unasked: the error says how long it would have been."""
     async with (
@@ -147,6 +152,7 @@ async def test_a_retry_after_beyond_the_budget_raises_at_once(connect: Connect) 
         assert caught.value.retry_after == 3600.0
 
 
+@pytest.mark.fault("H2")
 @pytest.mark.parametrize("script", [close, reset], ids=["FIN", "RST"])
 async def test_requests_on_the_wire_equal_attempts(connect: Connect, script: Script) -> None:
     """A connection that ends before the headers counts as one attempt, and is one request."""
@@ -156,6 +162,7 @@ async def test_requests_on_the_wire_equal_attempts(connect: Connect, script: Scr
         assert len(server.requests) == caught.value.attempts == 3
 
 
+@pytest.mark.fault("H11")
 async def test_a_connection_closed_while_idle_costs_one_attempt(connect: Connect) -> None:
     """A server that closes a kept connection between two requests is no failure to the caller."""
 
@@ -176,6 +183,7 @@ async def test_one_connection_serves_many_requests(connect: Connect) -> None:
         assert server.connections == 1
 
 
+@pytest.mark.fault("C1")
 async def test_nothing_listening_keeps_the_cause(connect: Connect) -> None:
     """A refused connection is a `ConnectionFailed` with the system's error as its cause."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
@@ -187,6 +195,7 @@ async def test_nothing_listening_keeps_the_cause(connect: Connect) -> None:
         assert caught.value.attempts == 3
 
 
+@pytest.mark.fault("C2")
 async def test_an_unknown_host_is_a_connection_failure(connect: Connect) -> None:
     """A name that cannot be looked up says so."""
     async with connect("https://plangrep.invalid", retry=RetryPolicy(attempts=1)) as client:
@@ -194,6 +203,7 @@ async def test_an_unknown_host_is_a_connection_failure(connect: Connect) -> None
             await count(client)
 
 
+@pytest.mark.fault("H1", "H3")
 async def test_a_server_that_never_answers_times_out(connect: Connect) -> None:
     """Waiting for the headers ends after `Timeouts.read`, also when they drip."""
 
@@ -217,6 +227,7 @@ async def test_a_server_that_never_answers_times_out(connect: Connect) -> None:
             assert time.monotonic() - started >= 0.3
 
 
+@pytest.mark.fault("C4")
 async def test_a_tls_handshake_that_stalls_ends_with_the_connect_time_out(
     connect: Connect,
 ) -> None:
@@ -232,6 +243,7 @@ async def test_a_tls_handshake_that_stalls_ends_with_the_connect_time_out(
                 await count(client)
 
 
+@pytest.mark.fault("C6")
 async def test_tls_with_a_server_that_has_none_is_not_tried_again(connect: Connect) -> None:
     """`https` to a port that speaks clear text is a `TlsFailed`, once."""
 
@@ -250,6 +262,7 @@ async def test_tls_with_a_server_that_has_none_is_not_tried_again(connect: Conne
     assert connections == [1]
 
 
+@pytest.mark.fault("H4")
 @pytest.mark.parametrize(
     "garbage",
     [
@@ -368,6 +381,7 @@ async def test_an_encoding_that_was_not_asked_for_is_refused(
             await count(client)
 
 
+@pytest.mark.fault("X1")
 @pytest.mark.parametrize("code", [301, 302, 303, 307, 308])
 async def test_redirects_are_not_followed(connect: Connect, code: int) -> None:
     """The key goes to the server that was named, and to no other."""
@@ -378,6 +392,7 @@ async def test_redirects_are_not_followed(connect: Connect, code: int) -> None:
                 await count(client)
 
 
+@pytest.mark.fault("H9")
 @pytest.mark.parametrize("code", [201, 204, 206])
 async def test_another_success_is_not_the_promised_answer(connect: Connect, code: int) -> None:
     """A status such as 204 or 206 is an error, and not an empty list."""
@@ -389,6 +404,7 @@ async def test_another_success_is_not_the_promised_answer(connect: Connect, code
             await count(client)
 
 
+@pytest.mark.fault("H10")
 async def test_the_body_of_an_error_is_read_up_to_a_bound(connect: Connect) -> None:
     """An endless error page does not hold the client, and its connection is closed."""
 
@@ -408,6 +424,7 @@ async def test_the_body_of_an_error_is_read_up_to_a_bound(connect: Connect) -> N
         assert len(str(caught.value)) < 1000
 
 
+@pytest.mark.fault("H10")
 async def test_the_body_of_an_error_that_stalls_does_not_hide_the_status(connect: Connect) -> None:
     """The status is what counts: the rest is waited for no longer than `Timeouts.read`."""
 
@@ -420,6 +437,7 @@ async def test_the_body_of_an_error_that_stalls_does_not_hide_the_status(connect
             await count(client)
 
 
+@pytest.mark.fault("X4")
 async def test_a_key_that_a_server_sends_back_is_not_shown(connect: Connect) -> None:
     """An error text that quotes the request must not carry the key into a log."""
     script = answer(json_response({"message": f"bad key {KEY}!"}, status=401))
@@ -453,6 +471,7 @@ async def test_a_key_function_is_asked_again_after_a_401_once(connect: Connect) 
         ]
 
 
+@pytest.mark.fault("X3")
 @pytest.mark.parametrize("key", ["", None, "pgk_live_1\n", "pgk_live_1\r\nX-Evil: 1"])
 async def test_a_key_function_that_returns_no_key_is_refused(
     connect: Connect, key: str | None
@@ -520,15 +539,20 @@ async def test_a_key_function_may_take_longer_than_the_time_outs(connect: Connec
         assert asked == [1]
 
 
+@pytest.mark.fault("X8")
 async def test_cookies_are_not_kept(connect: Connect) -> None:
     """What one answer sets is not sent with the next request."""
     sets_cookie = answer(response(BODY, headers=[("Set-Cookie", "tenant=1")]))
-    async with RawServer([sets_cookie, fine]) as server, connect(server.base_url) as client:
+    async with (
+        RawServer([sets_cookie, fine]) as server,
+        connect(f"http://localhost:{server.port}") as client,  # jars take none from an address
+    ):
         await count(client)
         await count(client)
         assert "Cookie" not in server.requests[1].headers
 
 
+@pytest.mark.fault("X7")
 @pytest.mark.parametrize("trust_env", [False, True])
 async def test_proxies_of_the_environment_are_an_option(
     connect: Connect, monkeypatch: pytest.MonkeyPatch, trust_env: bool
@@ -555,6 +579,7 @@ async def cut(conn: Connection) -> None:
     conn.close()
 
 
+@pytest.mark.fault("X10")
 @pytest.mark.parametrize(
     ("failing", "reason"),
     [
@@ -579,6 +604,7 @@ async def test_each_retry_is_one_line_in_the_log(
     assert "\n" not in message
 
 
+@pytest.mark.fault("C5", "X6")
 async def test_an_untrusted_certificate_is_not_tried_again(connect: Connect, tmp_path: Any) -> None:
     """A certificate that nobody vouches for ends in `TlsFailed`; a context of one's own helps."""
     authority = trustme.CA()

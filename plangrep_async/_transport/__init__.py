@@ -130,7 +130,7 @@ class Transport:
             async with asyncio.timeout(self._timeouts.connect + self._timeouts.read) as deadline:
                 token = header_deadline.set(deadline)
                 try:
-                    response = await request
+                    body = self._body(await request, what, project_id)
                 finally:
                     header_deadline.reset(token)
         except (*NETWORK_ERRORS, NotSent) as error:
@@ -139,12 +139,15 @@ class Transport:
             if not session.closed:
                 raise
             return ClientClosed("the session of this client was closed", project_id=project_id)
-        if response.status == 200 and _encoding(response) in _ENCODINGS:
-            return Body(response, read=self._timeouts.read, what=what, project_id=project_id)
+        if body.status == 200 and body.encoding in _ENCODINGS:
+            return body
         try:
-            return await self._refusal(response, what, project_id)
+            return await self._refusal(body, what, project_id)
         finally:
-            response.close()
+            body.close()
+
+    def _body(self, response: aiohttp.ClientResponse, what: str, project_id: str | None) -> Body:
+        return Body(response, read=self._timeouts.read, what=what, project_id=project_id)
 
     async def _authorize(
         self, request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
@@ -153,43 +156,27 @@ class Transport:
         request.headers["Authorization"] = await self._credentials.header()
         return await handler(request)
 
-    async def _refusal(
-        self, response: aiohttp.ClientResponse, what: str, project_id: str | None
-    ) -> PlangrepError:
-        status = response.status
+    async def _refusal(self, body: Body, what: str, project_id: str | None) -> PlangrepError:
+        status = body.status
         if status == 200:
-            encoding = printable(_encoding(response))
-            fault = f"the body's Content-Encoding {encoding} was not asked for"
+            fault = "the body's Content-Encoding was not asked for"
         elif 300 <= status < 400:
             fault = f"answered {status}, and redirects are not followed: check base_url"
         elif status < 400:
             fault = f"answered {status} where 200 was expected"
         else:
-            headers = response.headers
             return status_error(
                 what,
                 status,
-                await self._read_some(response),
+                await body.read_some(MAX_BODY_BYTES),
                 hide=self._credentials.hide,
-                request_id=headers.get("X-Request-Id") or headers.get("Request-Id"),
-                retry_after=read_retry_after(headers.getall("Retry-After", []), datetime.now(UTC)),
+                request_id=body.headers.get("X-Request-Id") or body.headers.get("Request-Id"),
+                retry_after=read_retry_after(
+                    body.headers.getall("Retry-After", []), datetime.now(UTC)
+                ),
                 project_id=project_id,
             )
         return InvalidResponse(f"{what}: {fault}", project_id=project_id)
-
-    async def _read_some(self, response: aiohttp.ClientResponse) -> bytes:
-        """Read the body of an error as far as it comes in time and is not too long."""
-        body = bytearray()
-        try:
-            async with asyncio.timeout(self._timeouts.read):
-                while len(body) < MAX_BODY_BYTES:
-                    piece = await response.content.read(MAX_BODY_BYTES - len(body))
-                    if not piece:
-                        break
-                    body += piece
-        except NETWORK_ERRORS:
-            pass  # the status is what counts
-        return bytes(body)
 
 
 async def _send_once(
@@ -202,10 +189,6 @@ async def _send_once(
     except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
         lost = error
     raise NotSent(lost)
-
-
-def _encoding(response: aiohttp.ClientResponse) -> str:
-    return response.headers.get("Content-Encoding", "").strip().lower()
 
 
 def _log_retry(details: Any) -> None:

@@ -12,12 +12,16 @@ _LEAST_BYTES = 1 << 10  # what counts as progress: a body that drips byte by byt
 
 
 class Body:
-    """The body of an answer that was a success."""
+    """The body of one answer, with its status and headers."""
 
     def __init__(
         self, response: aiohttp.ClientResponse, *, read: float, what: str, project_id: str | None
     ) -> None:
+        self.status = response.status
+        self.headers = response.headers
+        self.encoding = response.headers.get("Content-Encoding", "").strip().lower()
         self._response = response
+        self._excerpt = bytearray()
         self._read_seconds = read
         self.what = what
         """Which request this answers, for messages."""
@@ -42,6 +46,17 @@ class Body:
         if rest := self._rest():
             return rest
         raise self._failure
+
+    async def read_some(self, limit: int) -> bytes:
+        """Give the beginning of an error's body, as far as it comes in time; raises nothing."""
+        # Kept in no variable: a server may repeat the key, and a traceback show its variables.
+        try:
+            async with asyncio.timeout(self._read_seconds):
+                while len(self._excerpt) < limit and not self._response.content.at_eof():
+                    self._excerpt += await self._response.content.read(limit - len(self._excerpt))
+        except NETWORK_ERRORS:
+            pass  # the status is what counts
+        return bytes(self._excerpt)
 
     def close(self) -> None:
         """Close the connection, unless the body was read to its end."""
