@@ -126,9 +126,16 @@ class JobReader:
             # aiohttp would leave a reader of a closed connection waiting for ever.
             self._waiting.reschedule(asyncio.get_running_loop().time())
 
-    def check(self) -> None:
-        """Raise `ClientClosed` if the stream was ended from outside."""
+    def check(self, batch: Sequence[Job] = (), last: Job | None = None) -> None:
+        """Raise `ClientClosed` if the stream was ended from outside.
+
+        Of the last batch, what stands behind `last` was not handed out then.
+        """
         if self._is_aborted:
+            if last is not None:
+                place = next(place for place, job in enumerate(batch, 1) if job is last)
+                self._delivered -= len(batch) - place
+                self._last_job_id = last.id
             raise ClientClosed(
                 "the client was closed while its stream was in use",
                 project_id=self._query.project_id,
@@ -233,6 +240,6 @@ async def list_jobs(reader: JobReader) -> AsyncGenerator[Job, None]:
         while (batch := await reader.next_batch()) is not None:
             for job in batch:
                 yield job
-                reader.check()
+                reader.check(batch, job)
     finally:
         reader.close()

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     import aiohttp
 
 _LEAST_MAX_JOB_BYTES = 1 << 10
+_OF_OTHER_PROCESSES: list[Session] = []  # of which a fork left a copy here
 
 
 class AsyncPlangrep:
@@ -165,7 +166,9 @@ class AsyncPlangrep:
         return f"AsyncPlangrep(base_url={self._base_url!r})"
 
     def __del__(self) -> None:
-        if self._session is not None and self._session.needs_closing:
+        if self._session is not None and self._session.is_forked:
+            _OF_OTHER_PROCESSES.append(self._session)  # or aiohttp would close it
+        elif self._session is not None and self._session.needs_closing:
             self._session.abandon()  # first, for a warning may be an error
             warnings.warn(
                 f"{self!r} was not closed: use `async with`, or await its aclose()",

@@ -321,8 +321,10 @@ MUTANTS = [
         "a session that was brought is not closed",
         "L7",
         "_transport/session.py",
-        "return is_open and not self._borrowed and not self.is_forked",
-        "return is_open and not self.is_forked",
+        "if is_owed and self._session is not None and self._at_loop_end is not None:\n"
+        "            await self._session.close()\n"
+        "            await self._at_loop_end.aclose()\n",
+        "if self._session is not None:\n            await self._session.close()\n",
     ),
     Mutant(
         "a fork is noticed",

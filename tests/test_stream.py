@@ -117,6 +117,7 @@ async def test_a_job_is_delivered_when_its_last_byte_is_here(connect: Connect) -
         assert seen == [0, 1, 2]
 
 
+@pytest.mark.fault("L1")
 async def test_leaving_early_closes_the_connection_at_once(connect: Connect) -> None:
     """With `aclosing`, a break stops a download of 29 MB before 2 MB of it were sent."""
     body = document([wire_job(number) for number in range(50_000)])
@@ -144,6 +145,7 @@ async def test_leaving_early_closes_the_connection_at_once(connect: Connect) -> 
         assert server.accepted[1].bytes_sent < 2_000_000
 
 
+@pytest.mark.fault("L1")
 async def test_a_stream_dropped_without_closing_closes_one_turn_later(connect: Connect) -> None:
     """Once the last reference to a half-read stream is gone, the loop closes its connection."""
 
@@ -299,6 +301,7 @@ async def test_a_job_larger_than_max_job_bytes_is_refused(connect: Connect) -> N
         assert "max_job_bytes" in str(error)
 
 
+@pytest.mark.fault("L2")
 async def test_closing_the_client_ends_a_stream_that_waits_for_bytes(connect: Connect) -> None:
     """A consumer that waits for the next job gets `ClientClosed` at once, and not a time-out."""
 
@@ -319,6 +322,7 @@ async def test_closing_the_client_ends_a_stream_that_waits_for_bytes(connect: Co
         await server.wait_closed_by_client(0)
 
 
+@pytest.mark.fault("L2")
 async def test_closing_the_client_ends_a_stream_between_two_jobs(connect: Connect) -> None:
     """The next step of a stream that was paused in its consumer raises `ClientClosed`."""
     async with RawServer([serving(wire_job(0), wire_job(1))]) as server:
@@ -330,6 +334,7 @@ async def test_closing_the_client_ends_a_stream_between_two_jobs(connect: Connec
             await anext(jobs)
 
 
+@pytest.mark.fault("L5")
 async def test_the_consumers_time_never_counts(connect: Connect) -> None:
     """A consumer that takes longer than every time-out still gets all jobs."""
     wire = [wire_job(number) for number in range(2_000)]

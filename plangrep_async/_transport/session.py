@@ -3,7 +3,8 @@
 import asyncio
 import os
 import ssl as tls
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import suppress
 from contextvars import ContextVar
 from types import SimpleNamespace
 from typing import Any
@@ -50,6 +51,7 @@ class Session:
         self._trace_configs = list(trace_configs)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._process: int | None = None  # that uses the session
+        self._at_loop_end: AsyncGenerator[None, None] | None = None
         self.is_closed = False
 
     def get(self) -> aiohttp.ClientSession:
@@ -79,15 +81,16 @@ class Session:
 
     @property
     def needs_closing(self) -> bool:
-        """Whether a session was made here and is still open."""
-        is_open = self._session is not None and not self._session.closed
-        return is_open and not self._borrowed and not self.is_forked
+        """Whether a session was made here and `close()` is still owed to it."""
+        is_made = self._session is not None and not self._borrowed
+        return is_made and not self.is_closed and not self.is_forked
 
     async def close(self) -> None:
         """Close the session if it was made here; any number of times."""
-        self.is_closed = True
-        if self.needs_closing and self._session is not None:
+        is_owed, self.is_closed = self.needs_closing, True
+        if is_owed and self._session is not None and self._at_loop_end is not None:
             await self._session.close()
+            await self._at_loop_end.aclose()
 
     def abandon(self) -> None:
         """Close the connections without a loop: what is left to do for a forgotten client."""
@@ -98,9 +101,13 @@ class Session:
         connector._close()  # noqa: SLF001  # all public ways have to be awaited
 
     def _make(self) -> aiohttp.ClientSession:
+        # No pool limit: whoever waits in aiohttp's pool runs into a time-out there.
+        connector = StrictConnector(limit=0, ssl=self._ssl or True)
+        self._at_loop_end = _closing(connector)
+        with suppress(StopIteration):
+            self._at_loop_end.__anext__().send(None)  # as far as its `yield`
         return aiohttp.ClientSession(
-            # No pool limit: whoever waits in aiohttp's pool runs into a time-out there.
-            connector=StrictConnector(limit=0, ssl=self._ssl or True),
+            connector=connector,
             response_class=StrictResponse,
             cookie_jar=aiohttp.DummyCookieJar(),
             trust_env=self._trust_env,
@@ -117,3 +124,14 @@ class Session:
         trace.on_connection_create_end.append(connected)
         trace.on_connection_reuseconn.append(connected)
         return trace
+
+
+async def _closing(connector: aiohttp.BaseConnector) -> AsyncGenerator[None, None]:
+    """Close the connections of a forgotten client with the loop: afterwards it is too late.
+
+    `asyncio.run` ends the asynchronous generators that were begun on its loop.
+    """
+    try:
+        yield
+    finally:
+        connector._close()  # noqa: SLF001  # all public ways have to be awaited
