@@ -130,7 +130,7 @@ class Connection(asyncio.Protocol):
 
     number: int  # its place in `RawServer.accepted`
     request: Request  # the one the running script answers
-    bytes_sent: int  # taken by the kernel; with TLS, before encryption
+    bytes_sent: int  # taken by the kernel; with TLS, taken for encryption and before it
     ended: Ending | None  # by whom and how, as the server saw it first; None while open
 
     def __init__(self, server: "RawServer") -> None:
@@ -145,7 +145,11 @@ class Connection(asyncio.Protocol):
         self._lost = asyncio.Event()  # the transport is closed, its socket too
 
     async def send(self, data: bytes) -> None:
-        """Send and wait until the kernel has taken it all; ConnectionResetError if it has ended."""
+        """Send and wait until the kernel has taken it all; ConnectionResetError if it has ended.
+
+        With TLS the event loop may still hold the last hundred kilobytes if the client does not
+        read; `cut` and `reset` drop them.
+        """
         for start in range(0, len(data), _PIECE_BYTES):
             piece = data[start : start + _PIECE_BYTES]
             if self.ended is None:
@@ -200,12 +204,10 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Join the server's list; called by the event loop, with TLS after the handshake."""
-        self._transport = cast(
-            "asyncio.Transport", transport
-        )  # which that of uvloop does not inherit
-        self._transport.set_write_buffer_limits(
-            high=0
-        )  # `send` waits for the kernel, not for a buffer
+        self._transport = cast("asyncio.Transport", transport)  # not by class: uvloop's for TLS
+        # `send` waits for the kernel, not for a buffer. The transports for TLS pause at `high`,
+        # not above it: at 0 they would pause for nothing, and then never resume.
+        self._transport.set_write_buffer_limits(high=0 if self._server._ssl is None else 1)
         self.number = len(self._server.accepted)
         self._server._accept(self)
 

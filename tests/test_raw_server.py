@@ -379,18 +379,73 @@ async def test_an_exception_on_its_way_is_not_replaced() -> None:
     assert caught.value.__notes__ == ["The test double met ValueError('wrong')"]
 
 
-async def test_tls_ends_with_and_without_close_notify() -> None:
+@pytest.fixture
+def tls() -> tuple[ssl.SSLContext, ssl.SSLContext]:
+    """Contexts for a server on 127.0.0.1 and for a client that trusts it."""
+    authority, server = trustme.CA(), ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.issue_cert("127.0.0.1").configure_cert(server)
+    client = ssl.create_default_context()
+    authority.configure_trust(client)
+    return server, client
+
+
+async def test_a_script_goes_on_after_each_send_over_tls(
+    tls: tuple[ssl.SSLContext, ssl.SSLContext],
+) -> None:
+    """However often and much it sends, and in every request of a connection."""
+    server_side, client_side = tls
+    pieces = [b"a", b"b" * 300_000, b"c"]
+    steps: list[int] = []
+
+    async def in_steps(conn: Connection) -> None:
+        for piece in pieces:
+            await conn.send(piece)
+            steps.append(conn.bytes_sent)
+
+    async with (
+        RawServer([in_steps, in_steps], ssl=server_side) as server,
+        connect(server.port, client_side) as (reader, writer),
+        asyncio.timeout(5),
+    ):
+        for _ in range(2):
+            writer.write(GET)
+            assert await reader.readexactly(300_002) == b"".join(pieces)
+        await server.wait_until(lambda: len(steps) == 6)
+        assert steps == [1, 300_001, 300_002, 300_003, 600_003, 600_004]
+        assert server.connections == 1
+
+
+async def test_a_send_over_tls_waits_for_a_client_that_does_not_read(
+    tls: tuple[ssl.SSLContext, ssl.SSLContext],
+) -> None:
+    """With small buffers an endless body gets no further than they and the loop's reach."""
+    server_side, client_side = tls
+    async with RawServer([send_for_ever], ssl=server_side, send_buffer_bytes=20_000) as server:
+        with socket.socket() as sock:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 20_000)
+            sock.connect(("127.0.0.1", server.port))
+            with client_side.wrap_socket(
+                sock, server_hostname="127.0.0.1", do_handshake_on_connect=False
+            ) as wrapped:
+                await asyncio.to_thread(wrapped.do_handshake)
+                wrapped.sendall(GET)
+                await server.wait_until(lambda: server.bytes_sent > 0)
+                await asyncio.sleep(0.02)
+                assert 0 < server.bytes_sent < 500_000
+                assert server.accepted[0].ended is None
+        await server.wait_closed_by_client()
+
+
+async def test_tls_ends_with_and_without_close_notify(
+    tls: tuple[ssl.SSLContext, ssl.SSLContext],
+) -> None:
     """`close` ends TLS in order; `cut` leaves out the close_notify, which strict clients notice."""
 
     async def ok_then_cut(conn: Connection) -> None:
         await conn.send(OK)
         conn.cut()
 
-    authority = trustme.CA()
-    server_side = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    authority.issue_cert("127.0.0.1").configure_cert(server_side)
-    client_side = ssl.create_default_context()
-    authority.configure_trust(client_side)
+    server_side, client_side = tls
     client_side.options &= ~ssl.OP_IGNORE_UNEXPECTED_EOF  # which CPython 3.11.2 sets
 
     def receive(port: int) -> bytes:
@@ -398,10 +453,10 @@ async def test_tls_ends_with_and_without_close_notify() -> None:
             socket.create_connection(("127.0.0.1", port)) as sock,
             client_side.wrap_socket(
                 sock, server_hostname="127.0.0.1", suppress_ragged_eofs=False
-            ) as tls,
+            ) as wrapped,
         ):
-            tls.sendall(GET)
-            with tls.makefile("rb") as file:
+            wrapped.sendall(GET)
+            with wrapped.makefile("rb") as file:
                 return file.read()
 
     async with RawServer([ok_then_close, ok_then_cut], ssl=server_side) as server:

@@ -5,6 +5,7 @@ is chained to them. So only safe facts are copied here, and nothing is chained b
 """
 
 import os
+import socket
 import ssl as tls
 
 import aiohttp
@@ -42,8 +43,7 @@ def connection_failure(error: Exception, what: str, project_id: str | None) -> P
     if isinstance(error, TimeoutError):
         in_time = "connect" if isinstance(error, aiohttp.ConnectionTimeoutError) else "answer"
         failure = RequestTimeout(f"{what}: the server did not {in_time} in time")
-    elif isinstance(error, (aiohttp.ClientSSLError, aiohttp.ServerFingerprintMismatch)):
-        # Both certificate errors are ClientSSLErrors; the texts of `ssl` name no secret.
+    elif _is_tls_error(error):
         failure = TlsFailed(f"{what}: {_tls_reason(error)}")
     elif isinstance(error, aiohttp.ClientConnectorDNSError):
         failure = ConnectionFailed(f"{what}: the host name could not be looked up")
@@ -74,6 +74,15 @@ def body_failure(error: Exception, what: str, project_id: str | None) -> Plangre
     return IncompleteResponse(f"{what}: the body broke off", project_id=project_id)
 
 
+def _is_tls_error(error: Exception) -> bool:
+    # Both certificate errors are ClientSSLErrors. With TLS 1.3 a server may refuse the handshake
+    # when the client is done with it: aiohttp makes a plain ClientOSError of that alert.
+    if isinstance(error, (aiohttp.ClientSSLError, aiohttp.ServerFingerprintMismatch)):
+        return True
+    cause = error.__cause__
+    return isinstance(cause, tls.SSLError) and not isinstance(cause, tls.SSLEOFError)
+
+
 def _is_encoding_error(error: Exception) -> bool:
     # aiohttp's parser in C has no class of its own for an encoding that is not installed.
     cause = error.__cause__ or error.__context__
@@ -83,6 +92,8 @@ def _is_encoding_error(error: Exception) -> bool:
 
 
 def _os_reason(error: OSError) -> str:
+    if isinstance(error, socket.gaierror):  # its numbers are not those of the system
+        return printable(error.strerror or str(error))
     if error.errno:
         return os.strerror(error.errno)
     return printable(str(error) or type(error).__name__)
@@ -92,7 +103,8 @@ def _tls_reason(error: Exception) -> str:
     certificate = getattr(error, "certificate_error", None)
     if isinstance(certificate, tls.SSLCertVerificationError):
         return f"the server's certificate is not trusted, {printable(certificate.verify_message)}"
-    reason = getattr(getattr(error, "os_error", None), "reason", None)
+    # The texts of `ssl` name no secret.
+    reason = getattr(getattr(error, "os_error", None) or error.__cause__, "reason", None)
     return f"no TLS with this server, {printable(str(reason or type(error).__name__))}"
 
 
