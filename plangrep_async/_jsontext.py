@@ -9,18 +9,24 @@ import msgspec
 _HIGH = rb"\\u[dD][89abAB][\da-fA-F]{2}"
 _LOW = rb"\\u[dD][c-fC-F][\da-fA-F]{2}"
 _half_of_pair = re.compile(rb"%b(?!%b)|(?<!%b)%b" % (_HIGH, _LOW, _HIGH, _LOW))
-_NEVER = b"\xff"  # no byte of any UTF-8 text: RFC 3629, section 3
+_MARK, _STUFF = b"\xff", b"\xfe"  # no bytes of any UTF-8 text: RFC 3629, section 1
 _WORDS = b"+-.0123456789" + bytes(range(65, 91)) + bytes(range(97, 123))
 _MORE = b" " * 8  # than the longest word that a decoder expects after its first letter
 
 
 def mend_surrogates(text: bytes | bytearray) -> bytes | bytearray:
     """Replace halves of surrogate pairs by U+FFFD; the length stays the same."""
-    if (rb"\ud" not in text and rb"\uD" not in text) or _NEVER in text:
+    if rb"\ud" not in text and rb"\uD" not in text:
         return text
+    is_stuffed = _MARK in text or _STUFF in text  # which another part of a decoder will refuse
+    if is_stuffed:
+        text = text.replace(_STUFF, _STUFF + b"0").replace(_MARK, _STUFF + b"1")
     # With escaped backslashes out of the way, each one that is left begins an escape.
-    escapes = text.replace(rb"\\", _NEVER * 2)
-    return _half_of_pair.sub(rb"\\ufffd", escapes).replace(_NEVER * 2, rb"\\")
+    text = text.replace(rb"\\", _MARK * 2)
+    text = _half_of_pair.sub(rb"\\ufffd", text).replace(_MARK * 2, rb"\\")
+    if is_stuffed:
+        text = text.replace(_STUFF + b"1", _MARK).replace(_STUFF + b"0", _STUFF)
+    return text
 
 
 def is_cut_short(text: bytes | bytearray) -> bool:

@@ -139,6 +139,7 @@ def test_names(model: type, name: str) -> None:
         assert converter.structure(full(model, **{name: object()}), model) == made
 
 
+@pytest.mark.fault("S7")
 @each_field
 def test_missing(model: type, name: str) -> None:
     """A field that is missing takes its default, and only the required ones are missed."""
@@ -161,6 +162,7 @@ def test_only_required(model: type, required: set[str]) -> None:
         assert field.name in required or getattr(made, field.name) == field.default
 
 
+@pytest.mark.fault("S7")
 @each_field
 def test_types(model: type, name: str) -> None:
     """Each field takes its own type, and null where the API allows it; all else is refused."""
@@ -190,6 +192,7 @@ def test_no_object(model: type, value: Any) -> None:
         make_converter().structure(value, model)
 
 
+@pytest.mark.fault("S4")
 @pytest.mark.parametrize("value", [True, False, "7", "", 1.0, 1e2, -0.0, math.inf, math.nan])
 @pytest.mark.parametrize("key", ["pageCount", "successfulPageCount"])
 def test_integers_are_strict(key: str, value: Any) -> None:
@@ -197,6 +200,7 @@ def test_integers_are_strict(key: str, value: Any) -> None:
     assert len(faults(full(Job, **{key: value}))) == 1
 
 
+@pytest.mark.fault("S4")
 @pytest.mark.parametrize(
     "value", [0, -1, 2**53 + 1, 2**63, 2**64, -(2**64) - 1, 10**5000], ids=int.bit_length
 )
@@ -240,6 +244,7 @@ def test_faults_are_all_named() -> None:
     ]
 
 
+@pytest.mark.fault("S9")
 @pytest.mark.parametrize("model", list(WIRE))
 def test_unknown_fields(model: type) -> None:
     """Fields that this version does not know are ignored, whatever they hold."""
@@ -275,6 +280,7 @@ def test_error_of_any_shape(value: Any, code: str | None, message: str | None) -
     assert (type(back), back) == (type(value), value)
 
 
+@pytest.mark.fault("S1")
 @pytest.mark.parametrize("value", [math.inf, -math.inf, math.nan])
 @pytest.mark.parametrize("wrap", [lambda v: v, lambda v: [v], lambda v: {"a": [0, {"b": v}]}])
 def test_error_is_finite(value: float, wrap: Callable[[Any], Any]) -> None:

@@ -124,6 +124,7 @@ BAD: list[tuple[bytes, str, str]] = [
 ]
 
 
+@pytest.mark.fault("S1", "S2", "S4", "S7")
 @pytest.mark.parametrize("decode", [fast[Job], plain[Job]], ids=["fast", "plain"])
 @pytest.mark.parametrize(("bad", "reason", "path"), BAD, ids=lambda value: ascii(value)[:60])
 def test_bad_element(decode: Any, bad: bytes, reason: str, path: str) -> None:
@@ -135,6 +136,7 @@ def test_bad_element(decode: Any, bad: bytes, reason: str, path: str) -> None:
     assert "proj_1" not in repr(element)
 
 
+@pytest.mark.fault("S7")
 def test_all_faults_of_an_element() -> None:
     """All faults of an element are named; the path is that of the first."""
     (element,) = fast[Job](array(wire(pageCount="canary", billing=None, files=[{"id": 1}])))
@@ -146,6 +148,7 @@ def test_all_faults_of_an_element() -> None:
     )
 
 
+@pytest.mark.fault("S7")
 def test_reason_is_bounded() -> None:
     """A reason stays short enough for a message, however many faults an element has."""
     (element,) = fast[Job](array(wire({"files": b"[" + b"0," * 20_000 + b"0]"})))
@@ -163,6 +166,7 @@ def test_raw_is_the_text_of_the_element() -> None:
     assert [element.index for element in elements] == [0, 1, 2]
 
 
+@pytest.mark.fault("S1", "S2")
 @pytest.mark.parametrize(
     "text",
     [
@@ -193,6 +197,7 @@ def test_empty_array(decode: Any, text: bytes) -> None:
     assert list(decode(text)) == []
 
 
+@pytest.mark.fault("S3")
 @pytest.mark.parametrize("field", ["unknown", "error"])
 def test_depth(field: str) -> None:
     """Deep nesting is kept or ignored as long as Python can follow, and an error beyond."""
@@ -205,6 +210,7 @@ def test_depth(field: str) -> None:
         assert [seen(decode, deep) for decode in decoders] == ["RecursionError"] * 2
 
 
+@pytest.mark.fault("S3")
 def test_too_deep_for_python() -> None:
     """An error that Python cannot walk through is a bad element with a reason of its own."""
     for depth in range(400, 2000, 25):
@@ -216,6 +222,7 @@ def test_too_deep_for_python() -> None:
     assert first.reason.startswith("nested too deeply @ $")
 
 
+@pytest.mark.fault("S4")
 @pytest.mark.parametrize("digits", [4298, 4299, 4300, 4301, 5000])
 @pytest.mark.parametrize("sign", [b"", b"-"])
 @pytest.mark.parametrize("field", ["pageCount", "error", "unknown"])
@@ -357,6 +364,7 @@ def test_mirror_takes_what_is_valid(
     assert seen(mirror.decode, text) == seen(fast[Job], text) == seen(plain[Job], text)
 
 
+@pytest.mark.fault("S2", "S4", "S5")
 @pytest.mark.parametrize(("cls", "valid"), [(Job, jobs), (Project, projects)])
 def test_lanes_agree(cls: type, valid: Any) -> None:
     """Valid and damaged documents give the same objects and refusals on both lanes."""

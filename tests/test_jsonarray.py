@@ -75,6 +75,7 @@ DOCUMENTS = {
 }
 
 
+@pytest.mark.fault("S6", "S9", "B13")
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("document", DOCUMENTS.values(), ids=DOCUMENTS)
 def test_every_element_comes_in_any_pieces(document: str, size: int) -> None:
@@ -84,6 +85,7 @@ def test_every_element_comes_in_any_pieces(document: str, size: int) -> None:
     assert json.loads(document)["jobs"] == [json.loads(element) for element in elements]
 
 
+@pytest.mark.fault("B13")
 def test_an_element_far_larger_than_a_piece() -> None:
     """A megabyte in one element, in pieces of 4 KiB, comes as one between its neighbours."""
     large = json.dumps({"files": [{"n": name} for name in NAMES * 4000], "t": "\\{" * 200_000})
@@ -92,6 +94,7 @@ def test_an_element_far_larger_than_a_piece() -> None:
     assert (expected, WHOLE) == decoded(in_pieces(document, 4096))
 
 
+@pytest.mark.fault("S2", "B13")
 @pytest.mark.parametrize("size", SIZES)
 def test_the_real_decoder_makes_jobs(size: int) -> None:
     """With the package's own decoder the elements are jobs; half a character is U+FFFD in them."""
@@ -120,6 +123,7 @@ HALVES = [
 KEPT = [rb"\ud83d\ude00", rb"\\ud83d", rb"\\\\ude00", rb"\uD83D\uDE00 \ud7ff"]
 
 
+@pytest.mark.fault("S2", "B13")
 @pytest.mark.parametrize("size", [1, 2, 3, 4, 5, 6, 1 << 30])
 @pytest.mark.parametrize("text", HALVES + KEPT)
 def test_half_a_character_harms_nothing(text: bytes, size: int) -> None:
@@ -146,6 +150,7 @@ def _without_halves(value: Any) -> Any:
 TRICKLED = [b'{"id":1,"n":"a},{"}', b'{"id":2,"n":"plan {rev 2"}', b'{"id":3,"f":[{},{"a":"}]"}]}']
 
 
+@pytest.mark.fault("B12")
 @pytest.mark.parametrize(
     ("before", "after"),
     [(b",", b""), (b"", b","), (b"\n  ,", b"\r\n"), (b"\n", b" ,\n "), (b" , \n", b"  ")],
@@ -162,6 +167,7 @@ def test_a_job_is_given_by_the_piece_that_completes_it(
         assert [job] == list(batches(decoder, job[cut:] + after))
 
 
+@pytest.mark.fault("B12")
 @pytest.mark.parametrize("begun", [b",", b",{", b',{"n":"', b',{"n":"},{a', b', {"n":"}", "f":[{}'])
 @pytest.mark.parametrize("job", TRICKLED)
 def test_a_job_is_given_though_the_next_one_has_begun(job: bytes, begun: bytes) -> None:
@@ -185,6 +191,7 @@ CUT = [  # what is before the elements, they and what is between them, and what 
 ]
 
 
+@pytest.mark.fault("B6")
 @pytest.mark.parametrize("size", [1, 5, 1 << 30])
 @pytest.mark.parametrize("parts", CUT)
 def test_a_document_cut_anywhere_is_incomplete(parts: list[str], size: int) -> None:
@@ -199,6 +206,7 @@ def test_a_document_cut_anywhere_is_incomplete(parts: list[str], size: int) -> N
         assert [part for part, at in nested if at <= cut] == [e for e in elements if e[:1] in b"[{"]
 
 
+@pytest.mark.fault("B6", "B15")
 @pytest.mark.parametrize("cut", range(1, 5))
 def test_only_white_space_behind_the_document_may_be_missing(cut: int) -> None:
     """A document that lacks nothing but white space at its end is whole."""
@@ -234,6 +242,7 @@ BEHIND = [
 ]  # fmt: skip
 
 
+@pytest.mark.fault("B6")
 @pytest.mark.parametrize("size", [1, 5, 1 << 30])
 @pytest.mark.parametrize("document", UNFINISHED)
 def test_a_document_that_may_go_on_is_incomplete(document: bytes, size: int) -> None:
@@ -241,6 +250,7 @@ def test_a_document_that_may_go_on_is_incomplete(document: bytes, size: int) -> 
     assert decoded(in_pieces(document, size)) == ([], INCOMPLETE)
 
 
+@pytest.mark.fault("S1", "S2", "S5", "S6", "S8")
 @pytest.mark.parametrize("size", [1, 5, 1 << 30])
 @pytest.mark.parametrize("document", WRONG)
 def test_what_is_not_an_object_with_one_list_of_jobs_is_invalid(document: bytes, size: int) -> None:
@@ -248,6 +258,7 @@ def test_what_is_not_an_object_with_one_list_of_jobs_is_invalid(document: bytes,
     assert decoded(in_pieces(document, size)) == ([], INVALID)
 
 
+@pytest.mark.fault("S1", "S2", "S5", "B15")
 @pytest.mark.parametrize("size", [1, 4, 1 << 30])
 @pytest.mark.parametrize("fault", [b"," + fault + b",{}]}" for fault in FAULTS] + BEHIND)
 def test_all_elements_before_a_fault_are_given(fault: bytes, size: int) -> None:
@@ -257,6 +268,7 @@ def test_all_elements_before_a_fault_are_given(fault: bytes, size: int) -> None:
     assert (good, INVALID) == decoded(in_pieces(document, size))
 
 
+@pytest.mark.fault("S2")
 @pytest.mark.parametrize("size", [2, 9999])
 def test_a_fault_in_an_unfinished_element_is_an_error_at_once(size: int) -> None:
     """What nothing can repair is not waited for: a connection left open would hide it."""
@@ -277,6 +289,7 @@ def test_no_message_shows_an_element() -> None:
     assert "secret" not in repr(caught.value)
 
 
+@pytest.mark.fault("S3")
 @pytest.mark.parametrize("size", [4096, 1 << 30])
 @pytest.mark.parametrize("closed", [True, False])
 @pytest.mark.parametrize("brackets", [("[", "]"), ('{"a":', "}")])
@@ -295,6 +308,7 @@ def test_a_bomb_of_brackets_is_invalid(
         assert (good, INVALID) == decoded(in_pieces(document, size))
 
 
+@pytest.mark.fault("S3")
 @pytest.mark.parametrize("size", [1, 100, 1 << 30])
 @pytest.mark.parametrize("where", ['{"a":%s,"jobs":[]}', '{"jobs":[%s]}', '{"jobs":[],"a":%s}'])
 def test_a_depth_that_some_interpreters_take(where: str, size: int) -> None:
@@ -311,6 +325,7 @@ def test_a_depth_that_some_interpreters_take(where: str, size: int) -> None:
 # Limits.
 
 
+@pytest.mark.fault("S10")
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("gap", [b",", b",\n" + b" " * 50, b" " * 50 + b","])
 def test_the_limit_is_for_one_element(gap: bytes, size: int) -> None:
@@ -324,6 +339,7 @@ def test_the_limit_is_for_one_element(gap: bytes, size: int) -> None:
     assert decoded(in_pieces(document, size), max_element_bytes=limit - 1) == ([], INVALID)
 
 
+@pytest.mark.fault("S10")
 @pytest.mark.parametrize("size", [1, 64, 1 << 30])
 @pytest.mark.parametrize("element", [b'"' + b"a" * 99, b'{"a":[' + b"{}," * 50, b"1" * 101])
 def test_an_element_without_end_is_too_large(element: bytes, size: int) -> None:

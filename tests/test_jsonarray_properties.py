@@ -77,6 +77,7 @@ def promised(document: bytes) -> list[Any] | None:
 cuts = st.lists(st.integers(0, 1 << 16), max_size=8)
 
 
+@pytest.mark.fault("B13")
 @examples
 @given(documents(), cuts)
 def test_any_document_gives_what_json_gives(document: bytes, cuts: list[int]) -> None:
@@ -94,6 +95,7 @@ changes = st.tuples(
 )
 
 
+@pytest.mark.fault("S2", "B13")
 @examples
 @given(documents(), st.lists(changes, min_size=1, max_size=3), cuts)
 def test_any_changed_document_ends_as_json_says(

@@ -15,6 +15,7 @@ DOCUMENT = (
 )
 
 
+@pytest.mark.fault("S2")
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
@@ -82,6 +83,7 @@ def test_a_text_that_can_go_on_is_cut_short(text: str) -> None:
     assert is_cut_short(text.encode())
 
 
+@pytest.mark.fault("S1", "S2", "S3")
 @pytest.mark.parametrize(
     "text",
     [
@@ -129,6 +131,7 @@ def test_msgspec_calls_no_wrong_text_truncated(text: bytes) -> None:
     assert "truncated" not in str(caught.value)
 
 
+@pytest.mark.fault("S5")
 def test_members_keep_order_and_duplicates() -> None:
     """All members come as pairs, repeated names included, with their escapes decoded."""
     text = rb'{"a": 1, "\u0061": {"b": [], "b": null}, "": "\ud83d"}'
@@ -136,12 +139,14 @@ def test_members_keep_order_and_duplicates() -> None:
     assert members(bytearray(b" {} ")) == []
 
 
+@pytest.mark.fault("S4")
 def test_members_take_integers_of_any_length() -> None:
     """Python converts at most 4,300 digits; a longer integer is still valid JSON."""
     digits = "9" * 5000
     assert members(f'{{"a": {digits}}}'.encode()) == [("a", digits)]
 
 
+@pytest.mark.fault("S1", "S2", "S3")
 @pytest.mark.parametrize(
     ("text", "error", "message"),
     [

@@ -29,7 +29,7 @@ IDS = ["job_000000"]
 VERSIONS = [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3]
 NO_CONTEXTS = [
     *(False, True, 0, 1, "", "none", b"", (), [], {}, ssl.CERT_NONE, ssl.SSLContext),
-    aiohttp.Fingerprint(bytes(32)),
+    pytest.param(aiohttp.Fingerprint(bytes(32)), id="fingerprint"),
 ]
 UNSAFE_ELSEWHERE = {
     "PYTHONHTTPSVERIFY": "0",
