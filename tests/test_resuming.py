@@ -48,6 +48,7 @@ def cut(jobs: list[Any], after: int, how: str = "close") -> Script:
     return send
 
 
+@pytest.mark.fault("B1", "B2", "B4")
 @pytest.mark.parametrize("how", ["close", "reset"])
 @pytest.mark.parametrize("after", [0, 1, 17, 39, 40])
 async def test_a_cut_stream_gives_every_job_once(connect: Connect, after: int, how: str) -> None:
@@ -57,6 +58,7 @@ async def test_a_cut_stream_gives_every_job_once(connect: Connect, after: int, h
         assert await ids(client) == IDS
 
 
+@pytest.mark.fault("B2")
 async def test_progress_resets_the_attempts(connect: Connect) -> None:
     """More cuts than attempts are fine as long as each response brings something new."""
     scripts = [*(cut(JOBS, 5 * number) for number in range(1, 8)), whole(JOBS)]
@@ -67,6 +69,7 @@ async def test_progress_resets_the_attempts(connect: Connect) -> None:
         assert await ids(client) == IDS
 
 
+@pytest.mark.fault("B2")
 async def test_a_server_that_breaks_after_each_job_comes_to_an_end(connect: Connect) -> None:
     """A list is opened twenty times at most, however much progress there is."""
     scripts = [cut(JOBS, number) for number in range(1, 21)]
@@ -89,6 +92,7 @@ async def test_requests_without_an_answer_are_no_openings(connect: Connect) -> N
         assert await ids(client) == IDS
 
 
+@pytest.mark.fault("B2")
 async def test_jobs_born_while_the_stream_was_broken_are_not_in_it(connect: Connect) -> None:
     """The list is that of the first response, even when the second one begins with new jobs."""
     born = wire_job(0, id="job_born", createdAt="2024-11-03T00:00:00.000Z")
@@ -99,6 +103,7 @@ async def test_jobs_born_while_the_stream_was_broken_are_not_in_it(connect: Conn
         assert await ids(client) == IDS
 
 
+@pytest.mark.fault("B2")
 async def test_a_stale_replica_is_asked_again(connect: Connect) -> None:
     """A response that lacks what was delivered counts as a failed attempt, not as the end."""
     async with (
@@ -108,6 +113,7 @@ async def test_a_stale_replica_is_asked_again(connect: Connect) -> None:
         assert await ids(client) == IDS
 
 
+@pytest.mark.fault("B2")
 async def test_a_removed_job_ends_in_an_honest_error(connect: Connect) -> None:
     """The place is gone for good: the error says how far the stream came."""
     without = JOBS[:9] + JOBS[10:]
@@ -120,6 +126,7 @@ async def test_a_removed_job_ends_in_an_honest_error(connect: Connect) -> None:
         assert (error.delivered, error.last_job_id, error.attempts) == (10, IDS[9], 3)
 
 
+@pytest.mark.fault("B2")
 async def test_a_broken_order_is_not_tried_again(connect: Connect) -> None:
     """A list that is not ordered from new to old cannot be continued: two requests, no more."""
     async with (
@@ -131,6 +138,7 @@ async def test_a_broken_order_is_not_tried_again(connect: Connect) -> None:
         assert "from new to old" in str(error)
 
 
+@pytest.mark.fault("B2")
 async def test_when_patience_ends_the_stream_says_how_far_it_came(connect: Connect) -> None:
     """A server that is gone after a cut: `IncompleteResponse`, with the last failure as cause."""
     down = json_response({"code": "down", "message": "Soon."}, status=503)
@@ -148,6 +156,7 @@ async def test_when_patience_ends_the_stream_says_how_far_it_came(connect: Conne
         assert error.__cause__.status == 503
 
 
+@pytest.mark.fault("B2")
 @pytest.mark.parametrize(
     ("status", "headers", "expected"),
     [(404, [], NotFound), (429, [("Retry-After", "3600")], RateLimited)],
@@ -165,6 +174,7 @@ async def test_what_waiting_does_not_mend_is_raised_as_it_is(
         assert (seen, error.delivered) == (IDS[:3], 3)
 
 
+@pytest.mark.fault("B2")
 async def test_without_retries_there_is_no_resuming(connect: Connect) -> None:
     """`attempts=1` means one request, whatever happens to it."""
     async with (
@@ -175,6 +185,7 @@ async def test_without_retries_there_is_no_resuming(connect: Connect) -> None:
         assert (seen, error.delivered, error.attempts) == (IDS[:10], 10, 1)
 
 
+@pytest.mark.fault("B2")
 async def test_a_stop_is_found_behind_a_cut(connect: Connect) -> None:
     """`after_job` holds in the second response as in the first."""
     async with (
@@ -184,6 +195,7 @@ async def test_a_stop_is_found_behind_a_cut(connect: Connect) -> None:
         assert await ids(client, after_job=IDS[20]) == IDS[:20]
 
 
+@pytest.mark.fault("B2")
 async def test_bad_elements_before_the_place_are_not_reported_again(connect: Connect) -> None:
     """They have no position: those ahead of what was delivered last are passed over in silence."""
     records: list[InvalidElement] = []
@@ -200,6 +212,7 @@ async def test_bad_elements_before_the_place_are_not_reported_again(connect: Con
     assert [record.index for record in records] == [0, 11]
 
 
+@pytest.mark.fault("B3", "B4")
 @pytest.mark.parametrize("end", ["cut", "reset"])
 async def test_a_cut_anywhere_behind_a_proxy(connect: Connect, end: Any) -> None:
     """Any place of the cut, on a connection that is not the server's: every job once."""

@@ -76,6 +76,7 @@ async def test_an_empty_list_ends_normally(connect: Connect) -> None:
         assert await ids(client) == []
 
 
+@pytest.mark.fault("B9")
 async def test_the_request_is_as_documented(connect: Connect) -> None:
     """The path is quoted, the key is a bearer token, JSON and gzip asked for, and we say who."""
     async with (
@@ -95,6 +96,7 @@ async def test_the_request_is_as_documented(connect: Connect) -> None:
         assert "Cookie" not in request.headers
 
 
+@pytest.mark.fault("B12")
 async def test_a_job_is_delivered_when_its_last_byte_is_here(connect: Connect) -> None:
     """A server that sends a job and then waits does not make the consumer wait for the next one."""
     received = asyncio.Event()
@@ -261,6 +263,7 @@ async def test_a_callers_datetime_hook_is_seen_in_the_stream(connect: Connect) -
         assert job.created_at == epoch
 
 
+@pytest.mark.fault("B6")
 @pytest.mark.parametrize("given", [0, 1, 5])
 async def test_a_broken_stream_never_ends_normally(connect: Connect, given: int) -> None:
     """A body that is cut after some jobs gives those jobs and then `IncompleteResponse`."""
@@ -334,7 +337,7 @@ async def test_closing_the_client_ends_a_stream_between_two_jobs(connect: Connec
             await anext(jobs)
 
 
-@pytest.mark.fault("L5")
+@pytest.mark.fault("L5", "B14")
 async def test_the_consumers_time_never_counts(connect: Connect) -> None:
     """A consumer that takes longer than every time-out still gets all jobs."""
     wire = [wire_job(number) for number in range(2_000)]

@@ -288,6 +288,7 @@ async def test_broken_http_is_not_reported_as_a_status(connect: Connect, garbage
         assert KEY not in repr(caught.value.__context__)
 
 
+@pytest.mark.fault("B11", "B12")
 async def test_a_body_that_stops_arriving_times_out(connect: Connect) -> None:
     """Silence in the body, or a byte now and then, ends after `Timeouts.read` of waiting for it."""
 
@@ -313,6 +314,7 @@ async def test_a_body_that_stops_arriving_times_out(connect: Connect) -> None:
             await server.wait_closed_by_client(0)
 
 
+@pytest.mark.fault("B5")
 async def test_a_bad_chunk_size_in_a_later_packet_does_not_hang(connect: Connect) -> None:
     """aiohttp alone would wait for ever here; the read time-out ends it."""
 
@@ -331,6 +333,7 @@ async def test_a_bad_chunk_size_in_a_later_packet_does_not_hang(connect: Connect
         assert isinstance(caught.value, RequestTimeout | IncompleteResponse)
 
 
+@pytest.mark.fault("B1", "B3", "B4")
 @pytest.mark.parametrize("end", [close, reset], ids=["FIN", "RST"])
 @pytest.mark.parametrize("framing", ["Content-Length", "chunks"])
 @pytest.mark.parametrize("cut", [0, 1, 10, 40, FIRST_JOB_END - 1])
@@ -362,6 +365,7 @@ async def test_compressed_bodies_are_read(connect: Connect) -> None:
             assert await count(client) == 3
 
 
+@pytest.mark.fault("B8")
 async def test_a_broken_compressed_body_is_an_invalid_response(connect: Connect) -> None:
     """What was announced as gzip and is none is refused, and not tried again."""
     script = answer(response(b"no gzip at all", headers=[("Content-Encoding", "gzip")]))
@@ -370,6 +374,7 @@ async def test_a_broken_compressed_body_is_an_invalid_response(connect: Connect)
             await count(client)
 
 
+@pytest.mark.fault("B9")
 @pytest.mark.parametrize("encoding", ["br", "zstd", "gzip, gzip", "compress"])
 async def test_an_encoding_that_was_not_asked_for_is_refused(
     connect: Connect, encoding: str

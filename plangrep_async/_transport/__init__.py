@@ -40,7 +40,7 @@ Attempt = Callable[P, Coroutine[Any, Any, T]]
 
 _log = logging.getLogger("plangrep_async")
 _CAUSE = "_cause"  # where an error keeps its cause while backoff raises it
-_ENCODINGS = ("", "identity", "gzip", "x-gzip", "deflate")
+_ENCODINGS = ("", "identity", "gzip", "deflate")
 
 
 class Transport:

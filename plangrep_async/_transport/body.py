@@ -19,7 +19,7 @@ class Body:
     ) -> None:
         self.status = response.status
         self.headers = response.headers
-        self.encoding = response.headers.get("Content-Encoding", "").strip().lower()
+        self.encoding = ",".join(response.headers.getall("Content-Encoding", [])).strip().lower()
         self._response = response
         self._excerpt = bytearray()
         self._read_seconds = read

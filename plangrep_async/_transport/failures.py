@@ -25,6 +25,8 @@ from plangrep_async.errors import (
 # and headers of a server; a time-out is an `OSError`.
 NETWORK_ERRORS = (aiohttp.ClientError, HttpProcessingError, OSError, ValueError)
 
+_CUT = "deflate"  # all that aiohttp says when compressed data end too early
+
 
 class NotSent(Exception):
     """Carries an error past aiohttp, which would send the request again on seeing it."""
@@ -56,8 +58,8 @@ def connection_failure(error: Exception, what: str, project_id: str | None) -> P
         cause = _bare(error)
     elif isinstance(error, aiohttp.ServerDisconnectedError):
         failure = ConnectionFailed(f"{what}: the server closed the connection without an answer")
-    elif _is_encoding_error(error):
-        failure = InvalidResponse(f"{what}: the body's Content-Encoding was not asked for")
+    elif fault := _encoding_fault(error):
+        failure = _encoding_failure(fault, f"{what}: the body's Content-Encoding was not asked for")
     else:
         failure = ConnectionFailed(f"{what}: the answer was no valid HTTP")
     failure.project_id = project_id
@@ -69,9 +71,12 @@ def body_failure(error: Exception, what: str, project_id: str | None) -> Plangre
     """Translate what went wrong while the body was read."""
     if isinstance(error, TimeoutError):
         return RequestTimeout(f"{what}: the body stopped arriving", project_id=project_id)
-    if _is_encoding_error(error):
-        return InvalidResponse(f"{what}: the compressed body is broken", project_id=project_id)
-    return IncompleteResponse(f"{what}: the body broke off", project_id=project_id)
+    if fault := _encoding_fault(error):
+        failure = _encoding_failure(fault, f"{what}: the compressed body is broken")
+    else:
+        failure = IncompleteResponse(f"{what}: the body broke off")
+    failure.project_id = project_id
+    return failure
 
 
 def _is_tls_error(error: Exception) -> bool:
@@ -83,12 +88,19 @@ def _is_tls_error(error: Exception) -> bool:
     return isinstance(cause, tls.SSLError) and not isinstance(cause, tls.SSLEOFError)
 
 
-def _is_encoding_error(error: Exception) -> bool:
-    # aiohttp's parser in C has no class of its own for an encoding that is not installed.
+def _encoding_fault(error: Exception) -> str | None:
+    """Give what aiohttp says where it could not unpack the body."""
     cause = error.__cause__ or error.__context__
-    return isinstance(cause, ContentEncodingError) or (
-        isinstance(cause, HttpProcessingError) and "content-encoding" in cause.message
-    )
+    if isinstance(cause, HttpProcessingError):
+        said = cause.message
+        # aiohttp's parser in C has no class of its own for what it meets in the first packet.
+        if isinstance(cause, ContentEncodingError) or "content-encoding" in said or said == _CUT:
+            return said
+    return None
+
+
+def _encoding_failure(fault: str, message: str) -> InvalidResponse:
+    return IncompleteResponse(message) if fault == _CUT else InvalidResponse(message)
 
 
 def _os_reason(error: OSError) -> str:
