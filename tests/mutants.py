@@ -17,11 +17,16 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
+import plangrep_async
 from tests.cures import MUTANTS, Mutant
 from tests.matrix import collect
 
 ROOT = Path(__file__).parent.parent
-COPIED = ("plangrep_async", "tests", "benchmarks", "pyproject.toml", "README.md", "CHANGELOG.md")
+PACKAGE = Path(plangrep_async.__file__).parent
+COPIED = (
+    PACKAGE,
+    *(ROOT / name for name in ("tests", "benchmarks", "pyproject.toml", "README.md")),
+)
 
 # One test that hangs without its cure must not hold up the others.
 OPTIONS = ("-q", "--no-header", "-p", "no:cacheprovider", "-o", "timeout=10", "-rfE", "--tb=no")
@@ -39,9 +44,9 @@ def mutate(mutant: Mutant, package: Path) -> None:
 def red_tests(mutant: Mutant, tests: Sequence[str]) -> list[str]:
     """Run these tests against the mutant; give the names of those that fail."""
     with tempfile.TemporaryDirectory() as folder:
-        for name in COPIED:
-            copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
-            copy(ROOT / name, Path(folder, name))
+        for path in COPIED:
+            copy = shutil.copytree if path.is_dir() else shutil.copy
+            copy(path, Path(folder, path.name))
         mutate(mutant, Path(folder, "plangrep_async"))
         done = subprocess.run(
             [sys.executable, "-m", "pytest", *OPTIONS, *tests],

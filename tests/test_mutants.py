@@ -7,7 +7,7 @@ import pytest
 
 from tests.cures import MUTANTS, Mutant
 from tests.matrix import EXCEPTIONS, ROWS
-from tests.mutants import ROOT, mutate, red_tests
+from tests.mutants import PACKAGE, mutate, red_tests
 
 TEST = "tests/test_jsonarray.py::test_an_element_without_end_is_too_large"
 
@@ -16,7 +16,7 @@ TEST = "tests/test_jsonarray.py::test_an_element_without_end_is_too_large"
 def test_each_cure_can_be_switched_off(mutant: Mutant, tmp_path: Path) -> None:
     """Its text stands once in the package, and its rows are in the matrix, with tests."""
     package = tmp_path / "package"
-    shutil.copytree(ROOT / "plangrep_async", package)
+    shutil.copytree(PACKAGE, package)
     before = (package / mutant.file).read_text()
     mutate(mutant, package)
     after = (package / mutant.file).read_text()
