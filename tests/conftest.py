@@ -1,5 +1,6 @@
 """What most tests need: quick patience, a client for a server, and a document to send."""
 
+import gc
 import json
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -15,6 +16,12 @@ PROJECT = "proj_01hx9z4kqr8e7m3p5n6w2v0abc"
 
 QUICK = RetryPolicy(attempts=3, first_wait=0.001, max_wait=0.002, budget=1.0)
 SHORT = Timeouts(connect=1.0, read=0.3)
+
+
+def pytest_collection_finish() -> None:
+    """Leave the thousands of tests out of garbage collections, which would outlast time-outs."""
+    gc.collect()
+    gc.freeze()
 
 
 def wire_job(number: int, **changes: Any) -> dict[str, Any]:
