@@ -39,6 +39,7 @@ class Place:
     def __init__(self) -> None:
         self._time: datetime | None = None  # T
         self._ids: set[str] = set()  # R
+        self._anchors: set[str] = set()  # those of R that a response with the place gave
         self._is_ordered = True  # what was delivered
         self._is_continuing = False  # whether this response follows one that was delivered from
         self._previous: datetime | None = None  # the time of the job before, in this response
@@ -66,7 +67,7 @@ class Place:
         self._previous = job.created_at
         is_known = job.id in self._ids
         if job.created_at == self._time:
-            self.is_found |= is_known
+            self.is_found |= job.id in self._anchors
             return not is_known
         if is_known:
             raise OrderBroken("a job has another creation time than before")
@@ -96,8 +97,10 @@ class Place:
                 raise OrderBroken("the jobs do not come from new to old")
         if times[-1] != self._time:
             self._time = times[-1]
-            self._ids = set()
+            self._ids, self._anchors = set(), set()
         for job, time in zip(reversed(jobs), reversed(times), strict=True):
             if time != self._time or len(self._ids) > MAX_TIES:
                 break
             self._ids.add(job.id)
+            if self.is_found:
+                self._anchors.add(job.id)

@@ -75,7 +75,7 @@ class JobReader:
 
         self._response: Answer | None = None
         self._elements = 0  # how many of them the response gave
-        self._failure: PlangrepError | None = None  # to be raised after all that came before it
+        self._failure: Exception | None = None  # to be raised after all that came before it
         self._place = Place()
         self._openings = 0
         self._delivered = 0
@@ -208,8 +208,14 @@ class JobReader:
                         f"element {index}: {element.reason}", index=index, path=element.path
                     )
                     break
-                self._query.on_invalid(attrs.evolve(element, index=index))
+                try:
+                    self._query.on_invalid(attrs.evolve(element, index=index))
+                except Exception as error:  # noqa: BLE001  # the caller's, after the jobs before it
+                    self._failure = error
+                    break
             elif self._query.stops_at(element):
+                if not self._place.is_found:
+                    raise PlaceNotFound  # what lies between it and the place would be lost
                 self.close()
                 break
             elif self._place.is_new(element):

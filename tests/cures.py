@@ -102,8 +102,8 @@ MUTANTS = [
         "good jobs come before the error",
         "S7",
         "_stream.py",
-        "                    break\n                self._query.on_invalid(",
-        "                    return []\n                self._query.on_invalid(",
+        "                    break\n                try:",
+        "                    return []\n                try:",
     ),
     Mutant(
         "delivered jobs are skipped by their ids",
@@ -125,6 +125,13 @@ MUTANTS = [
         "_resume.py",
         "            raise PlaceNotFound\n        self.is_behind = True",
         "            pass\n        self.is_behind = True",
+    ),
+    Mutant(
+        "a stop before the place is no end",
+        "B2",
+        "_stream.py",
+        "if not self._place.is_found:\n                    raise PlaceNotFound",
+        "if False:\n                    raise PlaceNotFound",
     ),
     Mutant(
         "a list is opened twenty times at most",

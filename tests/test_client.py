@@ -228,3 +228,21 @@ def test_policies_are_values() -> None:
         assert "=" in repr(value)
         with pytest.raises(attrs.exceptions.FrozenInstanceError):
             value.read = 1  # type: ignore[union-attr,misc]
+
+
+@pytest.mark.fault("L3")
+def test_a_session_of_another_loop_is_refused(connect: Connect) -> None:
+    """It would fail in aiohttp, and not say why."""
+
+    async def make() -> aiohttp.ClientSession:
+        return aiohttp.ClientSession()
+
+    async def use() -> None:
+        client = connect("http://127.0.0.1:9", session=session)
+        with pytest.raises(ConfigurationError, match="another event loop"):
+            await anext(client.list_jobs(PROJECT))
+
+    with asyncio.Runner() as runner:
+        session = runner.run(make())
+        asyncio.run(use())
+        runner.run(session.close())

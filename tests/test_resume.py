@@ -88,6 +88,21 @@ def test_a_removed_job_is_not_missed_while_another_of_its_moment_is_there() -> N
     assert read(place, [A, one, D]) == [D]
 
 
+def test_a_stale_response_is_no_place_for_itself() -> None:
+    """What it gave of the last moment, before it was seen to be stale, is known and no anchor."""
+    one, two, three, four = (job(name, 1) for name in "wxyz")
+    place = Place()
+    read(place, [one, two, three, four], 2)
+    place.begin_response()
+    assert place.is_new(four)
+    place.deliver([four])
+    with pytest.raises(PlaceNotFound):
+        place.end_response()
+    with pytest.raises(PlaceNotFound):
+        read(place, [four])
+    assert read(place, [one, two, three, four, D]) == [three, D]
+
+
 @pytest.mark.parametrize("response", [[A, D], [A], [], [D, E]])
 def test_a_response_without_the_place_is_of_no_use(response: list[Job]) -> None:
     """The last delivered job is missing: a stale replica or a removal, nobody can tell."""

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -246,3 +247,34 @@ async def test_jobs_that_had_arrived_come_before_the_cut(connect: Connect, how: 
             await read_on()
         assert seen == [job["id"] for job in jobs[:400]]
         assert caught.value.delivered == 400
+
+
+@pytest.mark.fault("B2")
+@pytest.mark.parametrize(
+    "stop",
+    [{"after_job": IDS[35]}, {"created_after": datetime.fromisoformat(JOBS[34]["createdAt"])}],
+)
+async def test_a_stop_in_a_stale_answer_is_no_end(connect: Connect, stop: dict[str, Any]) -> None:
+    """A replica that lacks what was delivered last may lack what follows, too: ask again."""
+    scripts = [cut(JOBS, 3), whole(JOBS[35:]), whole(JOBS)]
+    async with RawServer(scripts) as server, connect(server.base_url) as client:
+        assert [job.id async for job in client.list_jobs(PROJECT, **stop)] == IDS[:35]
+
+
+async def test_jobs_come_before_an_error_of_on_invalid(connect: Connect) -> None:
+    """What the caller's function raises is raised as it is, after every job before the element."""
+
+    def refuse(_: object) -> None:
+        raise LookupError("enough")
+
+    seen: list[str] = []
+
+    async def read_on(client: AsyncPlangrep) -> None:
+        async for job in client.list_jobs(PROJECT, on_invalid=refuse):
+            seen.append(job.id)  # noqa: PERF401  # extend() would lose some to the error
+
+    listed = [*JOBS[:5], {}, *JOBS[5:]]
+    async with RawServer([whole(listed)]) as server, connect(server.base_url) as client:
+        with pytest.raises(LookupError, match="enough"):
+            await read_on(client)
+        assert seen == IDS[:5]

@@ -60,6 +60,9 @@ class Body:
 
     def close(self) -> None:
         """Close the connection, unless the body was read to its end."""
+        connection = self._response.connection
+        if connection is not None and connection.transport is not None:
+            connection.transport.abort()  # to close TLS is to wait for the server
         self._response.close()
 
     async def _read(self) -> bytes:

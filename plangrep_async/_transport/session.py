@@ -72,6 +72,8 @@ class Session:
             self._session = self._make()
         elif self._session.closed:
             raise ClientClosed("the session given to this client is closed")
+        elif getattr(self._session, "_loop", loop) is not loop:
+            raise ConfigurationError("the session given to this client is of another event loop")
         return self._session
 
     @property
@@ -98,7 +100,7 @@ class Session:
         if self._session is None or connector is None:
             return
         self._session.detach()  # or aiohttp would complain, too
-        connector._close()  # noqa: SLF001  # all public ways have to be awaited
+        connector._close(abort_ssl=True)  # noqa: SLF001  # all public ways have to be awaited
 
     def _make(self) -> aiohttp.ClientSession:
         # No pool limit: whoever waits in aiohttp's pool runs into a time-out there.
@@ -134,4 +136,4 @@ async def _closing(connector: aiohttp.BaseConnector) -> AsyncGenerator[None, Non
     try:
         yield
     finally:
-        connector._close()  # noqa: SLF001  # all public ways have to be awaited
+        connector._close(abort_ssl=True)  # noqa: SLF001  # all public ways have to be awaited

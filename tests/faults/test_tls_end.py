@@ -1,14 +1,16 @@
 """TLS that ends early, above all with FIN alone, which asyncio takes for an orderly end."""
 
 from collections.abc import Callable
+from contextlib import aclosing
 
+import psutil
 import pytest
 
 from plangrep_async import AsyncPlangrep, IncompleteResponse, RetryPolicy
-from tests.conftest import document, wire_job
+from tests.conftest import PROJECT, document, wire_job
 from tests.faults.certificates import for_client, for_server
 from tests.faults.provoked import sends
-from tests.faults.streams import nothing_left
+from tests.faults.streams import nothing_left, turns
 from tests.raw_server import Connection, RawServer, Script, response
 from tests.test_stream import ids, read_until_error
 
@@ -108,3 +110,27 @@ def end_of(job_id: str) -> int:
     start = BODY.index(b'{"id": "%b"' % job_id.encode())
     following = BODY.find(b', {"id": "job_', start)
     return following if following > 0 else len(BODY) - 2
+
+
+@pytest.mark.fault("L1", "L2")
+async def test_leaving_does_not_wait_for_the_server(connect: Connect) -> None:
+    """An orderly end of TLS needs the other side: one that is silent must not keep the socket."""
+
+    async def send_and_sleep(conn: Connection) -> None:
+        await conn.send(response(BODY)[:-2])
+        conn._transport.pause_reading()
+        await conn.stall()
+
+    def sockets() -> list[object]:
+        found = psutil.Process().net_connections("tcp")
+        return [one for one in found if one.raddr and one.raddr.port == server.port]
+
+    async with (
+        RawServer([send_and_sleep], ssl=for_server()) as server,
+        connect(server.base_url, ssl=for_client()) as client,
+    ):
+        async with aclosing(client.list_jobs(PROJECT)) as jobs:
+            await anext(jobs)
+            assert len(sockets()) == 1
+        await turns(3)
+        assert sockets() == []
