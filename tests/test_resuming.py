@@ -1,4 +1,4 @@
-"""A stream that breaks goes on: every job once, or one honest error (faults.md, B1 to B4)."""
+"""A stream that breaks goes on: every job once, or one honest error (rows B1 to B4)."""
 
 import asyncio
 from collections.abc import Callable

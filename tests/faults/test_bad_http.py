@@ -1,4 +1,4 @@
-"""Answers that are no HTTP, or too much of it (faults.md, H4 and H5)."""
+"""Answers that are no HTTP, or too much of it (rows H4 and H5)."""
 
 import tracemalloc
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Bodies that break off, at any byte and in any way (faults.md, B1 to B4)."""
+"""Bodies that break off, at any byte and in any way (rows B1 to B4)."""
 
 import asyncio
 from collections.abc import Sequence

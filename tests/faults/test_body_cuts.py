@@ -1,4 +1,4 @@
-"""Bodies that are cut short at every byte, while their framing looks right (faults.md, B6, B7)."""
+"""Bodies that are cut short at every byte, while their framing looks right (rows B6, B7)."""
 
 import asyncio
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Compressed bodies that are wrong, and encodings that were not asked for (faults.md, B8, B9)."""
+"""Compressed bodies that are wrong, and encodings that were not asked for (rows B8, B9)."""
 
 import asyncio
 import gzip

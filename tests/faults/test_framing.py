@@ -1,4 +1,4 @@
-"""Bodies whose framing is wrong: the length, and the size of a chunk (faults.md, B3 and B5)."""
+"""Bodies whose framing is wrong: the length, and the size of a chunk (rows B3 and B5)."""
 
 import asyncio
 import time

@@ -1,4 +1,4 @@
-"""Answers that never come, break off, or have no end (faults.md, H1 to H3)."""
+"""Answers that never come, break off, or have no end (rows H1 to H3)."""
 
 import asyncio
 import time

@@ -1,4 +1,4 @@
-"""What a server does to a connection between two requests (faults.md, H11 and X11).
+"""What a server does to a connection between two requests (rows H11 and X11).
 
 The list for request n holds job n alone, so an answer to another request would be seen.
 """

@@ -1,4 +1,4 @@
-"""gzip in many members: one list, and no way to keep a client busy (faults.md, X12)."""
+"""gzip in many members: one list, and no way to keep a client busy (rows X12)."""
 
 import asyncio
 import gzip

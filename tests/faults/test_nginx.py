@@ -1,4 +1,4 @@
-"""The client behind a real nginx: its keep-alive and its own pages (faults.md, H).
+"""The client behind a real nginx: its keep-alive and its own pages (rows H).
 
 What nginx answered is read from its own log.
 """

@@ -1,4 +1,4 @@
-"""Lists on their way through a real nginx: compressed there, and broken off (faults.md, B)."""
+"""Lists on their way through a real nginx: compressed there, and broken off (rows B)."""
 
 import asyncio
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Bodies that drip or stall, and consumers that take their time (faults.md, B11, B12 and B14)."""
+"""Bodies that drip or stall, and consumers that take their time (rows B11, B12 and B14)."""
 
 import asyncio
 import socket

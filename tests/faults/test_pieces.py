@@ -1,4 +1,4 @@
-"""Documents in tiny pieces, and with something behind them (faults.md, B13 and B15)."""
+"""Documents in tiny pieces, and with something behind them (rows B13 and B15)."""
 
 import asyncio
 import gzip

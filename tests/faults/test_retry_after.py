@@ -1,4 +1,4 @@
-"""`Retry-After` on the wire (faults.md, H6); what each value means is in test_status.py."""
+"""`Retry-After` on the wire (rows H6); what each value means is in test_status.py."""
 
 import time
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Answers whose status, or whose emptiness, says that they are no list (faults.md, H7 to H10)."""
+"""Answers whose status, or whose emptiness, says that they are no list (rows H7 to H10)."""
 
 import asyncio
 import gzip
