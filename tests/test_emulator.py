@@ -521,14 +521,15 @@ async def test_a_client_that_leaves_early_stops_the_making_of_jobs(
 
 
 async def test_a_client_that_stops_reading_stops_the_sending() -> None:
-    """A client that reads nothing more brings the server to rest after less than 1 MiB."""
+    """A client that reads nothing more brings the server to rest once the sockets are full."""
     async with Emulator(jobs_per_project=LONGEST) as emulator:
         url = f"{emulator.base_url}/projects/{emulator.project_ids[0]}/jobs"
         async with session_of(emulator) as session, session.get(url) as response:
             await response.content.readany()
             (record,) = emulator.requests
             await rest_of(record)
-            assert 0 < record.body_bytes_sent < 2**20
+            # How much sockets hold is the system's choice, some tens of MiB at most: of 1.7 GB.
+            assert 0 < record.body_bytes_sent < 64 * 2**20
             assert not record.ended
 
 
