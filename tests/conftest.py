@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis.strategies import none
 
 from plangrep_async import AsyncPlangrep, RetryPolicy, Timeouts
 from tests.secrets import watched_log
@@ -18,8 +20,14 @@ QUICK = RetryPolicy(attempts=3, first_wait=0.001, max_wait=0.002, budget=1.0)
 SHORT = Timeouts(connect=1.0, read=0.3)
 
 
+@given(none())
+def meet_hypothesis(_: None) -> None:
+    """Let hypothesis make its own random numbers now: it looks for their owner by the collector."""
+
+
 def pytest_collection_finish() -> None:
     """Leave the thousands of tests out of garbage collections, which would outlast time-outs."""
+    meet_hypothesis()
     gc.collect()
     gc.freeze()
 
