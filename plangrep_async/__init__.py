@@ -1,5 +1,7 @@
 """Async client for the Plangrep API: streams every job of a project as typed objects."""
 
+from plangrep_async._bulk import JobStream
+from plangrep_async._progress import ProjectOutcome
 from plangrep_async._retry import RetryPolicy
 from plangrep_async._transport import Timeouts
 from plangrep_async._version import __version__
@@ -48,10 +50,12 @@ __all__ = [
     "JobFile",
     "JobLimits",
     "JobStatus",
+    "JobStream",
     "NotFound",
     "PermissionDenied",
     "PlangrepError",
     "Project",
+    "ProjectOutcome",
     "ProjectRuntime",
     "RateLimited",
     "RequestTimeout",

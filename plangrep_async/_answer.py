@@ -2,26 +2,32 @@
 
 import asyncio
 from collections.abc import Iterator, Sequence
+from typing import Generic, TypeAlias, TypeVar
 
 from plangrep_async._jsonarray import ArrayDecoder
 from plangrep_async._transport import Body
 from plangrep_async.converter import InvalidElement
 from plangrep_async.errors import InvalidResponse
-from plangrep_async.models import Job
 
-Batch = Sequence[Job | InvalidElement]
+T = TypeVar("T")
+Batch: TypeAlias = Sequence[T | InvalidElement]
 
 
-class Answer:
+class Answer(Generic[T]):
     """The elements of one answer."""
 
-    def __init__(self, body: Body, decoder: ArrayDecoder[Job | InvalidElement]) -> None:
+    def __init__(self, body: Body, decoder: ArrayDecoder[T | InvalidElement]) -> None:
         self.what = body.what
         self._body = body
         self._decoder = decoder
-        self._decoded: Iterator[Batch] = iter(())
+        self._decoded: Iterator[Batch[T]] = iter(())
 
-    async def next_batch(self) -> Batch | None:
+    @property
+    def bytes_read(self) -> int:
+        """How much of the body was read, unpacked."""
+        return self._body.bytes_read
+
+    async def next_batch(self) -> Batch[T] | None:
         """Give the next elements, at least one; `None` at the end of a whole document.
 
         Others in the event loop get a turn before each batch and each piece of the body.

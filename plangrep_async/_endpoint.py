@@ -60,6 +60,9 @@ def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
         return None
 
 
+PROJECTS_PATH = "/projects"  # the API's documentation, List Projects
+
+
 def jobs_path(project_id: str) -> str:
     """Path of the list of a project's jobs (the API's documentation, List Jobs)."""
     return f"/projects/{segment('project id', project_id)}/jobs"

@@ -94,20 +94,29 @@ class RetryBudget:
 
 
 def waits(
-    policy: RetryPolicy, random: Random, afford: Callable[[Any], bool]
+    policy: RetryPolicy,
+    random: Random,
+    afford: Callable[[Any], bool],
+    is_spared: Callable[[Any], bool] = lambda _: False,
 ) -> Generator[float, Any, None]:
     """Give the wait after each failed try, whose error is sent in; end where patience ends.
 
+    An error that `is_spared` costs time, and neither an attempt nor what `afford` would take.
     `afford` is asked last, with the error, before a wait is given. In the form of `backoff`'s wait
     generators: the first value is no wait.
     """
     spent = wait = 0.0
-    for attempt in range(policy.attempts - 1):
+    failures = 0
+    while policy.attempts > 1:
         error = yield wait
-        longest = min(policy.max_wait, policy.first_wait * 2.0 ** min(attempt, 64))
+        spared = is_spared(error)
+        failures += not spared
+        if failures == policy.attempts:
+            return
+        longest = min(policy.max_wait, policy.first_wait * 2.0 ** min(max(failures - 1, 0), 64))
         floor = getattr(error, "retry_after", None) or 0.0
         least = max(longest / 2, floor)
-        if spent + least > policy.budget or not afford(error):
+        if spent + least > policy.budget or not (spared or afford(error)):
             return
         # A little above the floor, too: clients that were told the same must not come back as one.
         wait = max(random.uniform(longest / 2, longest), floor * random.uniform(1.0, 1.1))

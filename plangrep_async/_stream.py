@@ -4,13 +4,13 @@ Batches and not single jobs are handed on, each by a coroutine that can be retri
 a whole; `list_jobs()` makes the async generator of jobs of them.
 """
 
-import asyncio
 from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from datetime import datetime
 
 import attrs
 
 from plangrep_async._answer import Answer, Batch
+from plangrep_async._interrupt import Interruptible
 from plangrep_async._jsonarray import ArrayDecoder
 from plangrep_async._resume import OrderBroken, Place, PlaceNotFound
 from plangrep_async._retry import is_transient
@@ -62,7 +62,7 @@ class JobReader:
         transport: Transport,
         query: JobQuery,
         *,
-        decode: Callable[[bytes], Iterable[Batch]],
+        decode: Callable[[bytes], Iterable[Batch[Job]]],
         max_job_bytes: int,
         client: object,
     ) -> None:
@@ -72,17 +72,25 @@ class JobReader:
         self._decode = decode
         self._max_job_bytes = max_job_bytes
         self._fetch = transport.retrying(JobReader._attempt)
+        self.retries = 0
+        """Attempts that failed and were followed by another one."""
 
-        self._response: Answer | None = None
+        self._response: Answer[Job] | None = None
         self._elements = 0  # how many of them the response gave
         self._failure: Exception | None = None  # to be raised after all that came before it
         self._place = Place()
         self._openings = 0
         self._delivered = 0
         self._last_job_id: str | None = None
+        self._has_failed = False  # the last attempt
+        self._bytes_before = 0  # of earlier responses
         self._is_finished = False
-        self._is_aborted = False
-        self._waiting: asyncio.Timeout | None = None
+        self._network = Interruptible()
+
+    @property
+    def bytes_read(self) -> int:
+        """Bytes of bodies that were read until now, unpacked."""
+        return self._bytes_before + (self._response.bytes_read if self._response else 0)
 
     async def next_batch(self) -> Sequence[Job] | None:
         """Give the next jobs, at least one of them, or `None` at the end of the list.
@@ -118,20 +126,15 @@ class JobReader:
 
     def abort(self) -> None:
         """End the stream from outside: who waits for it, or asks next, gets `ClientClosed`."""
-        if self._is_aborted:
-            return
-        self._is_aborted = True
+        self._network.abort()
         self.close()
-        if self._waiting is not None:
-            # aiohttp would leave a reader of a closed connection waiting for ever.
-            self._waiting.reschedule(asyncio.get_running_loop().time())
 
     def check(self, batch: Sequence[Job] = (), last: Job | None = None) -> None:
         """Raise `ClientClosed` if the stream was ended from outside.
 
         Of the last batch, what stands behind `last` was not handed out then.
         """
-        if self._is_aborted:
+        if self._network.is_aborted:
             if last is not None:
                 place = next(place for place, job in enumerate(batch, 1) if job is last)
                 self._delivered -= len(batch) - place
@@ -144,17 +147,15 @@ class JobReader:
             )
 
     async def _next_batch(self) -> Sequence[Job] | None:
-        try:
-            async with asyncio.timeout(None) as self._waiting:
-                batch = await self._fetch(self)
-        finally:
-            self._waiting = None
+        batch = await self._network.wait_for(self._fetch(self))
         if batch is None and self._failure is not None:
             raise self._failure
         return batch
 
     async def _attempt(self) -> Sequence[Job] | None:
         """Give the next batch of this response, or of a new one where there is none."""
+        self.retries += self._has_failed
+        self._has_failed = True  # until it has not
         try:
             while not self._is_finished and self._failure is None:
                 if self._response is None:
@@ -165,6 +166,7 @@ class JobReader:
                     break
                 if jobs := self._select(batch):
                     self._place.deliver(jobs)
+                    self._has_failed = False
                     return jobs
         except OrderBroken as error:
             self._failure = IncompleteResponse(f"the stream broke and cannot be continued: {error}")
@@ -181,7 +183,7 @@ class JobReader:
             raise IncompleteResponse(fault)
         return None
 
-    async def _open(self) -> Answer:
+    async def _open(self) -> Answer[Job]:
         if self._openings == _MOST_OPENINGS:
             raise OrderBroken(f"it broke {_MOST_OPENINGS} times")
         self._place.begin_response()
@@ -192,7 +194,7 @@ class JobReader:
         decoder = ArrayDecoder("jobs", self._decode, max_element_bytes=self._max_job_bytes)
         return Answer(body, decoder)
 
-    def _select(self, batch: Batch) -> Sequence[Job]:
+    def _select(self, batch: Batch[Job]) -> Sequence[Job]:
         """Take what is wanted of a batch; note the failure, or the end, that follows it."""
         first, self._elements = self._elements, self._elements + len(batch)
         takes_all = self._query.takes_all and self._place.is_behind
@@ -225,6 +227,7 @@ class JobReader:
     def _drop_response(self) -> None:
         if self._response is not None:
             self._response.close()
+            self._bytes_before += self._response.bytes_read
             self._response = None
 
 

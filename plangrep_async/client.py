@@ -1,34 +1,39 @@
 """`AsyncPlangrep`: one short method for each thing that can be asked."""
 
 import ssl as tls
-import sys
 import warnings
-from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Mapping, Sequence
 from datetime import datetime
-from inspect import iscoroutinefunction
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from types import MappingProxyType, TracebackType
+from typing import TYPE_CHECKING, Self
 from weakref import WeakSet
 
 from cattrs import Converter
-from cattrs.errors import StructureHandlerNotFoundError
 
-from plangrep_async._answer import Batch
+from plangrep_async._bulk import JobStream, OnError, OnProjectEnd
 from plangrep_async._credentials import Credentials, KeySource
-from plangrep_async._elements import array_decoder
 from plangrep_async._endpoint import check_base_url, jobs_path
+from plangrep_async._ids import ProjectIds
+from plangrep_async._limiter import Limiter
+from plangrep_async._options import (
+    check_count,
+    check_hook,
+    check_type,
+    decoder,
+    oldest_wanted,
+    user_agent,
+)
+from plangrep_async._projects import ProjectReader
 from plangrep_async._retry import RetryPolicy
 from plangrep_async._stream import JobQuery, JobReader, OnInvalid, list_jobs
 from plangrep_async._transport import Session, Timeouts, Transport
-from plangrep_async._version import __version__
 from plangrep_async.converter import make_converter
 from plangrep_async.errors import ConfigurationError
-from plangrep_async.models import Job
+from plangrep_async.models import Job, Project
 
 if TYPE_CHECKING:
     import aiohttp
 
-_LEAST_MAX_JOB_BYTES = 1 << 10
 _OF_OTHER_PROCESSES: list[Session] = []  # of which a fork left a copy here
 
 
@@ -43,6 +48,8 @@ class AsyncPlangrep:
     - `base_url`: without it the environment variable `PLANGREP_BASE_URL`, else the public API.
       Plain `http` is accepted for this very machine only.
     - `timeout`, `retry`: see `Timeouts` and `RetryPolicy`.
+    - `max_concurrency`: how many requests may be in flight, of all methods together; fewer while
+      the server is short of breath, and no more a second than it lets through.
     - `max_job_bytes`: a job whose JSON is longer is an `InvalidResponse`; bounds the memory.
     - `converter`: one from `plangrep_async.converter.make_converter()` with hooks of your own.
     - `session`: your own `aiohttp.ClientSession`; it is never closed nor changed, its cookie jar,
@@ -63,6 +70,7 @@ class AsyncPlangrep:
         base_url: str | None = None,
         timeout: Timeouts = Timeouts(),
         retry: RetryPolicy = RetryPolicy(),
+        max_concurrency: int = 16,
         max_job_bytes: int = 8 << 20,
         converter: Converter | None = None,
         session: "aiohttp.ClientSession | None" = None,
@@ -78,23 +86,28 @@ class AsyncPlangrep:
             self._base_url = check_base_url(base_url)
         finally:
             del api_key, base_url  # a traceback may be shown with its variables
-        _check_type("timeout", timeout, Timeouts)
-        _check_type("retry", retry, RetryPolicy)
-        _check_type("converter", converter, Converter | None)
+        check_type("timeout", timeout, Timeouts)
+        check_type("retry", retry, RetryPolicy)
+        check_type("converter", converter, Converter | None)
+        check_count("max_concurrency", max_concurrency, least=1)
+        check_count("max_job_bytes", max_job_bytes, least=1 << 10)
         self._converter = make_converter() if converter is None else converter
-        self._max_job_bytes = _checked_size(max_job_bytes)
-        self._readers: WeakSet[JobReader] = WeakSet()
-        _job_decoder(self._converter)
+        decoder(self._converter, Job)  # refuses one that cannot work
+        self._max_job_bytes = max_job_bytes
+        self._max_concurrency = max_concurrency
+        self._streams: WeakSet[JobReader | JobStream | ProjectReader] = WeakSet()
         self._session = Session(
             session, timeouts=timeout, ssl=ssl, trust_env=trust_env, trace_configs=trace_configs
         )
+        self._limiter = Limiter(max_concurrency, longest_pause=retry.budget)
         self._transport = Transport(
             self._base_url,
             credentials,
             self._session,
+            self._limiter,
             timeouts=timeout,
             retry=retry,
-            user_agent=_user_agent(user_agent_suffix),
+            user_agent=user_agent(user_agent_suffix),
         )
 
     def list_jobs(
@@ -121,24 +134,92 @@ class AsyncPlangrep:
         Raises `ConfigurationError` here; `PlangrepError`s come from the iteration, after every
         job that arrived before them.
         """
-        if on_invalid is not None and (not callable(on_invalid) or iscoroutinefunction(on_invalid)):
-            raise ConfigurationError("on_invalid must be a plain function of an InvalidElement")
-        query = JobQuery(
-            path=jobs_path(project_id),
-            project_id=project_id,
-            after_job=after_job.id if isinstance(after_job, Job) else after_job,
-            oldest=_oldest(after_job, created_after),
-            on_invalid=on_invalid,
+        read = self._make_reader(created_after, on_invalid)
+        return list_jobs(read(project_id, after_job))
+
+    def list_jobs_many(
+        self,
+        project_ids: Iterable[str] | AsyncIterable[str],
+        *,
+        on_error: OnError = "raise",
+        after_job: Mapping[str, str | Job] = MappingProxyType({}),
+        created_after: datetime | None = None,
+        on_invalid: OnInvalid | None = None,
+        on_project_end: OnProjectEnd | None = None,
+    ) -> JobStream:
+        """Stream the jobs of many projects: `async with … as jobs`, then `async for job in jobs`.
+
+        Ids are read when somebody is free for them, and each is fetched once. Jobs of one project
+        come newest first, those of different projects as they arrive; `job.project_id` says whose
+        one is. A consumer that takes its time holds up the download, and memory stays bounded.
+
+        - `on_error`: `"raise"` ends everything with the first failure, after the jobs that had
+          come before it; `"collect"` goes on with the others, and `failures` says which failed.
+        - `after_job`: where to stop, by project, as for `list_jobs`.
+        - `created_after`, `on_invalid`: as for `list_jobs`, for every project.
+        - `on_project_end`: awaited with a `ProjectOutcome` once for each project, failed and empty
+          ones included, when its last job was consumed.
+
+        Raises `ConfigurationError` here, and what an iterable of ids raises in the iteration.
+        """
+        if on_error not in ("raise", "collect"):
+            raise ConfigurationError('on_error must be "raise" or "collect"')
+        check_type("after_job", after_job, Mapping)
+        check_hook("on_project_end", on_project_end, "a ProjectOutcome", is_awaited=True)
+        read = self._make_reader(created_after, on_invalid)
+        stream = JobStream(
+            ProjectIds(project_ids),
+            lambda project_id: read(project_id, after_job.get(project_id)),
+            workers=self._max_concurrency,
+            pace=self._limiter.pace,
+            on_error=on_error,
+            on_project_end=on_project_end,
         )
-        reader = JobReader(
+        self._streams.add(stream)
+        return stream
+
+    async def list_projects(self) -> AsyncGenerator[Project, None]:
+        """Give all projects of the organisation, in the order of the API.
+
+        The list is short, and read to its end before the first project is given.
+        """
+        reader = ProjectReader(
             self._transport,
-            query,
-            decode=_job_decoder(self._converter),
-            max_job_bytes=self._max_job_bytes,
+            decoder(self._converter, Project),
+            max_bytes=self._max_job_bytes,
             client=self,
         )
-        self._readers.add(reader)
-        return list_jobs(reader)
+        self._streams.add(reader)
+        for project in await reader.read():
+            yield project
+
+    def _make_reader(
+        self, created_after: datetime | None, on_invalid: OnInvalid | None
+    ) -> Callable[[str, str | Job | None], JobReader]:
+        """Give what makes the reader of a project that stops at a job."""
+        check_hook("on_invalid", on_invalid, "an InvalidElement")
+        oldest_wanted(None, created_after)  # refuses what is no time
+        decode = decoder(self._converter, Job)
+
+        def make(project_id: str, after_job: str | Job | None) -> JobReader:
+            query = JobQuery(
+                path=jobs_path(project_id),
+                project_id=project_id,
+                after_job=after_job.id if isinstance(after_job, Job) else after_job,
+                oldest=oldest_wanted(after_job, created_after),
+                on_invalid=on_invalid,
+            )
+            reader = JobReader(
+                self._transport,
+                query,
+                decode=decode,
+                max_job_bytes=self._max_job_bytes,
+                client=self,
+            )
+            self._streams.add(reader)
+            return reader
+
+        return make
 
     async def aclose(self) -> None:
         """Close the client; any number of times. Streams still in use raise `ClientClosed`.
@@ -147,8 +228,8 @@ class AsyncPlangrep:
         """
         if self._session is not None:
             if not self._session.is_forked:
-                for reader in list(self._readers):
-                    reader.abort()
+                for stream in list(self._streams):
+                    stream.abort()
             await self._session.close()
 
     async def __aenter__(self) -> Self:
@@ -176,50 +257,3 @@ class AsyncPlangrep:
                 source=self,
                 stacklevel=2,
             )
-
-
-def _job_decoder(converter: Converter) -> Callable[[bytes], Iterable[Batch]]:
-    try:
-        return array_decoder(converter, Job)
-    except StructureHandlerNotFoundError as error:
-        missing = getattr(error.type_, "__name__", "a type")
-    raise ConfigurationError(
-        f"the converter cannot structure {missing}: start from "
-        "plangrep_async.converter.make_converter()"
-    )
-
-
-def _check_type(name: str, value: object, expected: Any) -> None:
-    if not isinstance(value, expected):
-        kind = getattr(expected, "__name__", "cattrs Converter")
-        raise ConfigurationError(f"{name} must be a {kind}, not a {type(value).__name__}")
-
-
-def _oldest(after_job: str | Job | None, created_after: datetime | None) -> datetime | None:
-    """Find the earliest creation time that is still wanted."""
-    if not isinstance(after_job, str | Job | None):
-        raise ConfigurationError("after_job must be the id of a job, or a Job")
-    if created_after is not None and (
-        not isinstance(created_after, datetime) or created_after.utcoffset() is None
-    ):
-        raise ConfigurationError("created_after must be a datetime with a time zone")
-    times = [created_after, after_job.created_at if isinstance(after_job, Job) else None]
-    return max((time for time in times if time is not None), default=None)
-
-
-def _checked_size(max_job_bytes: int) -> int:
-    if isinstance(max_job_bytes, bool) or not isinstance(max_job_bytes, int):
-        raise ConfigurationError("max_job_bytes must be an integer")
-    if max_job_bytes < _LEAST_MAX_JOB_BYTES:
-        raise ConfigurationError(f"max_job_bytes must be at least {_LEAST_MAX_JOB_BYTES}")
-    return max_job_bytes
-
-
-def _user_agent(suffix: str | None) -> str:
-    # RFC 9110, section 10.1.5.
-    agent = f"plangrep_async/{__version__} Python/{sys.version_info[0]}.{sys.version_info[1]}"
-    if suffix is None:
-        return agent
-    if not suffix or not all(" " <= character <= "~" for character in suffix):
-        raise ConfigurationError("user_agent_suffix must be printable ASCII")
-    return f"{agent} {suffix}"

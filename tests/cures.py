@@ -304,7 +304,7 @@ MUTANTS = [
     Mutant(
         "closing wakes a reader",
         "L2",
-        "_stream.py",
+        "_interrupt.py",
         "            self._waiting.reschedule(asyncio.get_running_loop().time())",
         "            pass",
     ),
@@ -312,7 +312,7 @@ MUTANTS = [
         "a stream knows that its client was closed",
         "L2",
         "_stream.py",
-        "        if self._is_aborted:\n            if last is not None:",
+        "        if self._network.is_aborted:\n            if last is not None:",
         "        if False:\n            if last is not None:",
     ),
     Mutant(

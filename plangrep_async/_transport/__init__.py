@@ -17,6 +17,7 @@ import backoff
 from yarl import URL
 
 from plangrep_async._credentials import Credentials
+from plangrep_async._limiter import Limiter, Place
 from plangrep_async._retry import RetryBudget, RetryPolicy, is_transient, waits
 from plangrep_async._status import MAX_BODY_BYTES, read_retry_after, status_error
 from plangrep_async._transport.body import Body
@@ -24,11 +25,14 @@ from plangrep_async._transport.failures import NETWORK_ERRORS, NotSent, connecti
 from plangrep_async._transport.session import Session, header_deadline
 from plangrep_async._transport.timeouts import Timeouts
 from plangrep_async.errors import (
+    ApiStatusError,
     AuthenticationError,
     ClientClosed,
     ConfigurationError,
     InvalidResponse,
     PlangrepError,
+    RateLimited,
+    RequestTimeout,
     printable,
 )
 
@@ -40,6 +44,7 @@ Attempt = Callable[P, Coroutine[Any, Any, T]]
 
 _log = logging.getLogger("plangrep_async")
 _CAUSE = "_cause"  # where an error keeps its cause while backoff raises it
+_SPARED = "_is_spared"  # where a throttled request notes that others were answered meanwhile
 _ENCODINGS = ("", "identity", "gzip", "deflate")
 
 
@@ -51,6 +56,7 @@ class Transport:
         base_url: str,
         credentials: Credentials,
         session: Session,
+        limiter: Limiter,
         *,
         timeouts: Timeouts,
         retry: RetryPolicy,
@@ -59,6 +65,7 @@ class Transport:
         self._base_url = base_url
         self._credentials = credentials
         self._session = session
+        self._limiter = limiter
         self._timeouts = timeouts
         self._retry = retry
         self._user_agent = user_agent
@@ -73,6 +80,7 @@ class Transport:
             policy=self._retry,
             random=self._random,
             afford=self._budget.spend,
+            is_spared=lambda error: hasattr(error, _SPARED),
             jitter=None,
             giveup=lambda error: not is_transient(error),
             on_backoff=_log_retry,
@@ -93,20 +101,30 @@ class Transport:
         return call
 
     async def open(self, path: str, *, project_id: str | None = None) -> Body:
-        """Send one GET request; the answer is a success when this returns.
+        """Send one GET request, when its turn comes; the answer is a success when this returns.
 
         `path` is quoted and goes below the base URL. Raises one of our errors, once.
         """
-        key = self._credentials.version
-        outcome = await self._get(path, project_id)
-        if isinstance(outcome, AuthenticationError) and await self._credentials.renew(key):
-            outcome = await self._get(path, project_id)
+        self._session.get()  # there is no use in waiting for what cannot be sent
+        place = await self._limiter.enter()
+        outcome: Body | PlangrepError | None = None
+        try:
+            key = self._credentials.version
+            outcome = await self._get(path, place, project_id)
+            if isinstance(outcome, AuthenticationError) and await self._credentials.renew(key):
+                place.resume()
+                outcome = await self._get(path, place, project_id)
+        finally:
+            if not isinstance(outcome, Body):
+                place.leave()
         if isinstance(outcome, PlangrepError):
+            _learn(place, outcome)
             raise outcome
+        place.answered()
         self._budget.give_back()
         return outcome
 
-    async def _get(self, path: str, project_id: str | None) -> Body | PlangrepError:
+    async def _get(self, path: str, place: Place, project_id: str | None) -> Body | PlangrepError:
         # An error is returned, not raised, so that no frame below this one is in its traceback.
         session = self._session.get()
         if not {".", ".."}.isdisjoint(path.split("/")):  # RFC 3986, section 5.2.4
@@ -130,7 +148,7 @@ class Transport:
             async with asyncio.timeout(self._timeouts.connect + self._timeouts.read) as deadline:
                 token = header_deadline.set(deadline)
                 try:
-                    body = self._body(await request, what, project_id)
+                    body = self._body(await request, place, what, project_id)
                 finally:
                     header_deadline.reset(token)
         except (*NETWORK_ERRORS, NotSent) as error:
@@ -146,8 +164,11 @@ class Transport:
         finally:
             body.close()
 
-    def _body(self, response: aiohttp.ClientResponse, what: str, project_id: str | None) -> Body:
-        return Body(response, read=self._timeouts.read, what=what, project_id=project_id)
+    def _body(
+        self, response: aiohttp.ClientResponse, place: Place, what: str, project_id: str | None
+    ) -> Body:
+        read = self._timeouts.read
+        return Body(response, place=place, read=read, what=what, project_id=project_id)
 
     async def _authorize(
         self, request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
@@ -177,6 +198,18 @@ class Transport:
                 project_id=project_id,
             )
         return InvalidResponse(f"{what}: {fault}", project_id=project_id)
+
+
+def _learn(place: Place, refusal: PlangrepError) -> None:
+    """Tell the limiter what an answer, or none, says of the server."""
+    match refusal:
+        case RateLimited():
+            if place.throttled(refusal.retry_after):
+                setattr(refusal, _SPARED, True)
+        case RequestTimeout() | ApiStatusError(status=503):
+            place.congested()
+        case ApiStatusError():
+            place.answered()
 
 
 async def _send_once(

@@ -4,8 +4,9 @@ import asyncio
 
 import aiohttp
 
+from plangrep_async._limiter import Place
 from plangrep_async._transport.failures import NETWORK_ERRORS, body_failure
-from plangrep_async.errors import PlangrepError
+from plangrep_async.errors import PlangrepError, RequestTimeout
 
 READ_BYTES = 64 << 10  # taken from aiohttp's buffer at once: smaller costs speed, larger stalls
 _LEAST_BYTES = 1 << 10  # what counts as progress: a body that drips byte by byte does not
@@ -15,12 +16,19 @@ class Body:
     """The body of one answer, with its status and headers."""
 
     def __init__(
-        self, response: aiohttp.ClientResponse, *, read: float, what: str, project_id: str | None
+        self,
+        response: aiohttp.ClientResponse,
+        *,
+        place: Place,
+        read: float,
+        what: str,
+        project_id: str | None,
     ) -> None:
         self.status = response.status
         self.headers = response.headers
         self.encoding = ",".join(response.headers.getall("Content-Encoding", [])).strip().lower()
         self._response = response
+        self._place = place
         self._excerpt = bytearray()
         self._read_seconds = read
         self.what = what
@@ -28,6 +36,8 @@ class Body:
         self._project_id = project_id
         self.at_end = False
         """Whether all of it was read."""
+        self.bytes_read = 0
+        """How much of it was read, unpacked."""
         self._failure: PlangrepError | None = None  # to be raised after all that had arrived
         self._waited = 0.0  # seconds, since the last progress
         self._arrived = 0  # bytes, since the last progress
@@ -38,11 +48,16 @@ class Body:
         Raises `RequestTimeout`, `IncompleteResponse` or `InvalidResponse`, after all bytes that
         had arrived before.
         """
-        if self._failure is None:
-            try:
+        self._place.resume()
+        try:
+            if self._failure is None:
                 return await self._read()
-            except (*NETWORK_ERRORS, RuntimeError) as error:  # aiohttp's for a closed connection
-                self._failure = body_failure(error, self.what, self._project_id)
+        except (*NETWORK_ERRORS, RuntimeError) as error:  # aiohttp's for a closed connection
+            self._failure = body_failure(error, self.what, self._project_id)
+            if isinstance(self._failure, RequestTimeout):
+                self._place.congested()
+        finally:
+            self._place.lend()
         if rest := self._rest():
             return rest
         raise self._failure
@@ -64,6 +79,7 @@ class Body:
         if connection is not None and connection.transport is not None:
             connection.transport.abort()  # to close TLS is to wait for the server
         self._response.close()
+        self._place.leave()
 
     async def _read(self) -> bytes:
         content = self._response.content
@@ -74,6 +90,7 @@ class Body:
             async with asyncio.timeout(self._read_seconds - self._waited):
                 piece = await content.read(READ_BYTES)
             self._waited += loop.time() - started
+        self.bytes_read += len(piece)
         self._arrived += len(piece)
         if self._arrived >= _LEAST_BYTES:
             self._waited, self._arrived = 0.0, 0

@@ -1,0 +1,32 @@
+"""Waiting that can be ended from outside, by whoever closes the client."""
+
+import asyncio
+from collections.abc import Awaitable
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+class Interruptible:
+    """Waits for the network, for one task at a time, until it is aborted.
+
+    To close a connection is not enough: aiohttp leaves the reader of a closed one waiting for ever.
+    """
+
+    def __init__(self) -> None:
+        self.is_aborted = False
+        self._waiting: asyncio.Timeout | None = None
+
+    async def wait_for(self, work: Awaitable[T]) -> T:
+        """Give the result; raises `TimeoutError` where the abortion comes first."""
+        try:
+            async with asyncio.timeout(None) as self._waiting:
+                return await work
+        finally:
+            self._waiting = None
+
+    def abort(self) -> None:
+        """End the waiting, for good; any number of times."""
+        if self._waiting is not None and not self.is_aborted:
+            self._waiting.reschedule(asyncio.get_running_loop().time())
+        self.is_aborted = True

@@ -1,0 +1,77 @@
+"""The options of calls, checked: what cannot work is refused at once, with what to do about it."""
+
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
+from inspect import iscoroutinefunction
+from typing import Any, TypeVar
+
+from cattrs import Converter
+from cattrs.errors import StructureHandlerNotFoundError
+
+from plangrep_async._elements import array_decoder
+from plangrep_async._version import __version__
+from plangrep_async.converter import InvalidElement
+from plangrep_async.errors import ConfigurationError
+from plangrep_async.models import Job
+
+T = TypeVar("T")
+
+
+def decoder(
+    converter: Converter, cls: type[T]
+) -> Callable[[bytes], Iterable[Sequence[T | InvalidElement]]]:
+    """Make the decoder of lists of a model that follows the rules of a converter."""
+    try:
+        return array_decoder(converter, cls)
+    except StructureHandlerNotFoundError as error:
+        missing = getattr(error.type_, "__name__", "a type")
+    raise ConfigurationError(
+        f"the converter cannot structure {missing}: start from "
+        "plangrep_async.converter.make_converter()"
+    )
+
+
+def check_type(name: str, value: object, expected: Any) -> None:
+    """Demand an object of this class, or union of classes."""
+    if not isinstance(value, expected):
+        kind = getattr(expected, "__name__", "cattrs Converter")
+        raise ConfigurationError(f"{name} must be a {kind}, not a {type(value).__name__}")
+
+
+def oldest_wanted(after_job: str | Job | None, created_after: datetime | None) -> datetime | None:
+    """Find the earliest creation time that is still wanted."""
+    if not isinstance(after_job, str | Job | None):
+        raise ConfigurationError("after_job must be the id of a job, or a Job")
+    if created_after is not None and (
+        not isinstance(created_after, datetime) or created_after.utcoffset() is None
+    ):
+        raise ConfigurationError("created_after must be a datetime with a time zone")
+    times = [created_after, after_job.created_at if isinstance(after_job, Job) else None]
+    return max((time for time in times if time is not None), default=None)
+
+
+def check_count(name: str, value: object, *, least: int) -> None:
+    """Demand an integer of at least so much."""
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise ConfigurationError(f"{name} must be an integer")
+    if value < least:
+        raise ConfigurationError(f"{name} must be at least {least}")
+
+
+def check_hook(name: str, hook: object, takes: str, *, is_awaited: bool = False) -> None:
+    """Demand a function, or nothing; a plain one where nobody would await it."""
+    if hook is not None and (not callable(hook) or (iscoroutinefunction(hook) and not is_awaited)):
+        kind = "an async" if is_awaited else "a plain"
+        raise ConfigurationError(f"{name} must be {kind} function of {takes}")
+
+
+def user_agent(suffix: str | None) -> str:
+    """Say who asks, with what the caller wants to add."""
+    # RFC 9110, section 10.1.5.
+    agent = f"plangrep_async/{__version__} Python/{sys.version_info[0]}.{sys.version_info[1]}"
+    if suffix is None:
+        return agent
+    if not suffix or not all(" " <= character <= "~" for character in suffix):
+        raise ConfigurationError("user_agent_suffix must be printable ASCII")
+    return f"{agent} {suffix}"
