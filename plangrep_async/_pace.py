@@ -103,7 +103,7 @@ class Pace:
         """Note a 503, or a time-out, of a request that was sent at that moment."""
         if sent > self._cut_at:
             self._cut_at = now
-            self.limit = max(1.0, min(self.limit, self.in_flight) / 2)
+            self.limit = max(1.0, self.limit / 2)
 
     def _counted_rate(self, now: float) -> float:
         busy = self._busy + (now - self._busy_since if self.in_flight else 0.0)

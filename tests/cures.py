@@ -158,8 +158,8 @@ MUTANTS = [
         "a Retry-After beyond the budget raises at once",
         "H6",
         "_retry.py",
-        "if spent + least > policy.budget or not afford(error):",
-        "if not afford(error):",
+        "if spent + least > policy.budget or not (spared or afford(error)):",
+        "if not (spared or afford(error)):",
     ),
     Mutant(
         "408 is tried again",

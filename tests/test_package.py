@@ -23,6 +23,8 @@ LEVELS = {
     "models": 0,
     "errors": 0,
     "_mirror": 0,
+    "_boundaries": 0,
+    "_jsontext": 0,
     "_pace": 0,
     "_interrupt": 0,
     "_progress": 0,
