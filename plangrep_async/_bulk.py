@@ -25,12 +25,10 @@ from plangrep_async._stream import JobReader
 from plangrep_async.errors import ClientClosed, ConfigurationError, printable
 from plangrep_async.models import Job
 
-OnError = Literal["raise", "collect"]
-
 _log = logging.getLogger("plangrep_async")
 _MOST_NAMED = 5  # projects in a warning
 
-
+OnError = Literal["raise", "collect"]
 OnProjectEnd = Callable[[ProjectOutcome], Awaitable[None]]
 
 
@@ -86,7 +84,7 @@ class JobStream(AsyncIterator[Job]):
     @property
     def failures(self) -> Mapping[str, Exception]:
         """Which projects have failed until now, and why."""
-        self._were_failures_seen = True
+        self._were_failures_seen |= bool(self._failures)
         return MappingProxyType(self._failures)
 
     @property
