@@ -42,6 +42,14 @@ def cut(pieces: Iterable[bytes], chunk_bytes: int) -> Iterator[bytes]:
         yield bytes(buffer)
 
 
+def first(pieces: Iterable[bytes], length_bytes: int) -> Iterator[bytes]:
+    """Yield the bytes at the beginning, and ask for no piece that is not needed for them."""
+    source = iter(pieces)
+    while length_bytes > 0 and (piece := next(source, None)) is not None:
+        yield piece[:length_bytes]
+        length_bytes -= len(piece)
+
+
 def _text(value: object, *, pretty: bool) -> str:
     if pretty:
         return json.dumps(value, ensure_ascii=False, indent=2)

@@ -1,50 +1,27 @@
-"""The HTTP side: who may ask, what is answered, how it is sent, and what was seen."""
+"""The emulator itself: its options, its life, and the way of a request through its parts."""
 
 import asyncio
 import contextlib
 import itertools
 import socket
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+import time
+from collections.abc import Iterator
 from types import TracebackType
 from typing import Any, Self
 
 from aiohttp import web
 
-from ._data import LONGEST_HISTORY, Organisation, UnknownId
-from ._json import cut, encode, encode_list
+from ._admission import Admission, Rules
+from ._api import Answer, Api, project_named_by
+from ._data import LONGEST_HISTORY, Organisation
+from ._demand import demand
+from ._faults import HEALTHY, Fault, take
+from ._limits import UNLIMITED, Limits, retry_after
+from ._record import RequestRecord
+from ._sending import send
 
 _HOST = "127.0.0.1"
 _SEND_BUFFER_BYTES = 64 * 1024  # left alone, the kernel grows it to megabytes
-
-
-@dataclass(slots=True)
-class RequestRecord:
-    """One request as the server saw it; it goes on changing while the answer is being sent."""
-
-    method: str
-    path: str
-    """As it came, query included."""
-    request_id: str
-    """What the answer has as `X-Request-Id`."""
-    status: int
-    body_bytes_sent: int = 0
-    """Bytes of the answer's body that were given away, framing not counted.
-
-    The buffers on the way take in more than the client has read: on loopback less than 1 MiB,
-    unless the client makes its own larger.
-    """
-    complete: bool = False
-    """Whether the answer was given away to its end; false when the client left before that."""
-    ended: bool = False
-    """Whether nothing here changes any more."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Answer:
-    status: int
-    body: bytes | Iterable[bytes]
-    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 class _Runner(web.ServerRunner):
@@ -64,7 +41,8 @@ class Emulator:
     `projects` and `jobs_per_project` are counts. Equal `seed`s give equal bytes. `pretty` writes
     JSON as the documentation's examples are, otherwise it is compact. A body is made and sent in
     pieces of `chunk_bytes`, with a turn for the event loop after each; big ones hold it for longer.
-    `port` 0 takes a free one. Raises `ValueError` for a number out of range.
+    `port` 0 takes a free one. `limits` are those of the whole organisation: of all requests with
+    its key, whatever they ask for. Raises `ValueError` for a number out of range.
     """
 
     def __init__(
@@ -76,17 +54,33 @@ class Emulator:
         pretty: bool = False,
         chunk_bytes: int = 16 * 1024,
         port: int = 0,
+        limits: Limits = Limits(),
     ) -> None:
-        _demand("projects", projects, at_least=0)
-        _demand("jobs_per_project", jobs_per_project, at_least=0, at_most=LONGEST_HISTORY)
-        _demand("chunk_bytes", chunk_bytes, at_least=1)
-        _demand("port", port, at_least=0, at_most=65535)
+        demand("projects", projects, at_least=0)
+        demand("jobs_per_project", jobs_per_project, at_least=0, at_most=LONGEST_HISTORY)
+        demand("chunk_bytes", chunk_bytes, at_least=1)
+        demand("port", port, at_least=0, at_most=65535)
         self.requests: list[RequestRecord] = []
         """One record per request, in the order of arrival; may be cleared."""
+        self.most_in_flight = 0
+        """The most requests at one time that had come and were not answered to their end, refused
+        ones included; may be set to 0, and counts from the next request on then."""
+        self.project_limits: dict[str, Limits] = {}
+        """By project id, what holds for requests that name the project in their path, besides the
+        limits of the organisation (latencies add up). Its bucket is full for each new `Limits`."""
+        self.faults: dict[str, list[Fault]] = {}
+        """By project id, what goes wrong with the next requests for its jobs, in this order.
+
+        They are taken out of the list as they are used up. A request that is refused, or that would
+        not have got the jobs anyway, uses none.
+        """
         self._organisation = Organisation(
             projects=projects, jobs_per_project=jobs_per_project, seed=seed
         )
-        self._pretty = pretty
+        self._api = Api(self._organisation, pretty=pretty)
+        self._limits = limits
+        self._admission = Admission()
+        self._in_flight = 0
         self._chunk_bytes = chunk_bytes
         self._port = port
         self._request_numbers = itertools.count(1)
@@ -109,6 +103,19 @@ class Emulator:
         return self._organisation.api_key
 
     @property
+    def limits(self) -> Limits:
+        """What the whole organisation may ask for; others may be set at any time.
+
+        Their bucket is full then, while requests that are being answered keep their places.
+        """
+        return self._limits
+
+    @limits.setter
+    def limits(self, limits: Limits) -> None:
+        self._limits = limits
+        self._admission.refill(None)
+
+    @property
     def project_ids(self) -> tuple[str, ...]:
         """The ids of all projects, in the order of the endpoint that lists them."""
         return self._organisation.project_ids
@@ -127,7 +134,7 @@ class Emulator:
 
     def job_list_body(self, project_id: str) -> bytes:
         """Return the whole body of a project's job list; raises `UnknownId`."""
-        return b"".join(self._job_list(project_id))
+        return b"".join(self._api.job_list(project_id))
 
     async def __aenter__(self) -> Self:
         if self._base_url is not None:
@@ -135,7 +142,9 @@ class Emulator:
         async with contextlib.AsyncExitStack() as stack:
             listener = stack.enter_context(socket.create_server((_HOST, self._port)))
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER_BYTES)
-            runner = _Runner(web.Server(self._handle, access_log=None), shutdown_timeout=0.25)
+            # Who leaves while nothing is sent to them is noticed by the cancellation alone.
+            server = web.Server(self._handle, handler_cancellation=True, access_log=None)
+            runner = _Runner(server, shutdown_timeout=0.25)
             stack.push_async_callback(runner.cleanup)
             await runner.setup()
             await web.SockSite(runner, listener, backlog=1024).start()
@@ -153,93 +162,57 @@ class Emulator:
         await self._exit_stack.aclose()
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        arrived = time.monotonic()
+        parts = request.rel_url.parts
+        project_id = project_named_by(parts)
+        rules = self._rules(project_id)
+        refusal = self._turn_away(request, rules, arrived)
+        answer = refusal or self._api.answer(request.method, parts)
+        fault = HEALTHY
+        if answer.jobs_of is not None:
+            fault = take(self.faults.get(answer.jobs_of, []))
+            if fault.status is not None:
+                answer = self._api.error(fault.status, "This answer was asked for by a test.")
         request_id = f"req_{next(self._request_numbers):08}"
-        answer = self._answer(request)
-        record = RequestRecord(request.method, request.raw_path, request_id, answer.status)
-        self.requests.append(record)
-        response = web.StreamResponse(
-            status=answer.status,
-            headers={
-                "Content-Type": "application/json",
-                "X-Request-Id": request_id,
-                **answer.headers,
-            },
+        record = RequestRecord(
+            request.method,
+            request.raw_path,
+            request_id,
+            answer.status,
+            arrived=arrived,
+            project_id=project_id,
         )
+        self.requests.append(record)
+        self._in_flight += 1
+        self.most_in_flight = max(self.most_in_flight, self._in_flight)
         try:
-            await self._send(request, response, answer.body, record)
-        except ConnectionError:
-            pass  # the client went away: the record says so
+            if latency := sum(limits.latency for limits in rules.values()):
+                await asyncio.sleep(latency)
+            return await send(request, answer, fault, record, chunk_bytes=self._chunk_bytes)
         finally:
             record.ended = True
-        return response
+            self._in_flight -= 1
+            if refusal is None:
+                self._admission.leave(rules)
 
-    def _answer(self, request: web.BaseRequest) -> _Answer:
+    def _rules(self, project_id: str | None) -> Rules:
+        if project_id is None:
+            return {None: self._limits}
+        return {None: self._limits, project_id: self.project_limits.get(project_id, UNLIMITED)}
+
+    def _turn_away(self, request: web.BaseRequest, rules: Rules, now: float) -> Answer | None:
+        """Return the answer for who does not come in, or count the request in."""
         if request.headers.get("Authorization") != f"Bearer {self.api_key}":
-            return self._error(
+            return self._api.error(
                 401,
-                "unauthorized",
                 "Send a valid API key as 'Authorization: Bearer YOUR_API_KEY'.",
                 {"WWW-Authenticate": "Bearer"},
             )
-        try:
-            # Split before it is unquoted, so that a quoted slash stays inside its id.
-            body = self._document(request.rel_url.parts)
-        except UnknownId:
-            return self._error(404, "not_found", "There is nothing here for this API key.")
-        if request.method != "GET":
-            message = "This endpoint answers GET only."
-            return self._error(405, "method_not_allowed", message, {"Allow": "GET"})
-        return _Answer(200, body)
-
-    def _document(self, parts: tuple[str, ...]) -> bytes | Iterable[bytes]:
-        """Return the body for a path, a list in pieces that are made while it is sent."""
-        match parts:
-            case ("/", "api", "open", "v1", "projects"):
-                projects = map(self.project, self.project_ids)
-                return encode_list("projects", projects, pretty=self._pretty)
-            case ("/", "api", "open", "v1", "projects", project_id):
-                return self._single({"project": self.project(project_id)})
-            case ("/", "api", "open", "v1", "projects", project_id, "jobs"):
-                return self._job_list(project_id)
-            case ("/", "api", "open", "v1", "jobs", job_id):
-                return self._single({"job": self.job(job_id)})
-            case ("/", "api", "open", "v1", "jobs", job_id, "result"):
-                return self._single(self._organisation.result(job_id))
-            case _:
-                raise UnknownId("/".join(parts))
-
-    def _job_list(self, project_id: str) -> Iterator[bytes]:
-        return encode_list("jobs", self.jobs(project_id), pretty=self._pretty)
-
-    def _single(self, value: object) -> bytes:
-        return encode(value, pretty=self._pretty)
-
-    def _error(
-        self, status: int, code: str, message: str, headers: Mapping[str, str] | None = None
-    ) -> _Answer:
-        return _Answer(status, self._single({"code": code, "message": message}), headers or {})
-
-    async def _send(
-        self,
-        request: web.BaseRequest,
-        response: web.StreamResponse,
-        body: bytes | Iterable[bytes],
-        record: RequestRecord,
-    ) -> None:
-        if isinstance(body, bytes):
-            response.content_length = len(body)
-            body = (body,)
-        await response.prepare(request)
-        # The answer to HEAD has the headers alone (RFC 9110, 9.3.2).
-        for chunk in cut(() if request.method == "HEAD" else body, self._chunk_bytes):
-            await response.write(chunk)
-            record.body_bytes_sent += len(chunk)
-            await asyncio.sleep(0)  # writing to a fast reader never waits
-        await response.write_eof()
-        record.complete = True
-
-
-def _demand(name: str, value: int, *, at_least: int, at_most: float = float("inf")) -> None:
-    if not at_least <= value <= at_most:
-        limit = f"at least {at_least}" if value < at_least else f"at most {at_most}"
-        raise ValueError(f"{name} must be {limit}, not {value}")
+        refusal = self._admission.enter(rules, now)
+        if refusal is None:
+            return None
+        if refusal.status == 503:
+            return self._api.error(503, "Too many requests are being answered at this moment.")
+        value = retry_after(refusal.retry_after, refusal.wait, time.time())
+        headers = {} if value is None else {"Retry-After": value}
+        return self._api.error(429, "There were too many requests. Try again later.", headers)
