@@ -137,6 +137,8 @@ _LONGEST_EXCERPT = 200
 
 def printable(text: str) -> str:
     """Make foreign text safe for one line of a message or log: escaped, and cut when long."""
+    if len(text) <= _LONGEST_EXCERPT and text.isprintable():
+        return text
     cut = text[: _LONGEST_EXCERPT + 1]
     escaped = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in cut)
     if len(escaped) > _LONGEST_EXCERPT:

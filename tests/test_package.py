@@ -26,6 +26,7 @@ LEVELS = {
     "_boundaries": 0,
     "_jsontext": 0,
     "_pace": 0,
+    "_turns": 0,
     "_interrupt": 0,
     "_progress": 0,
     "emulator": 0,

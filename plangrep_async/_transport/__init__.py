@@ -24,6 +24,7 @@ from plangrep_async._transport.body import Body
 from plangrep_async._transport.failures import NETWORK_ERRORS, NotSent, connection_failure
 from plangrep_async._transport.session import Session, header_deadline
 from plangrep_async._transport.timeouts import Timeouts
+from plangrep_async._turns import Turns
 from plangrep_async.errors import (
     ApiStatusError,
     AuthenticationError,
@@ -71,9 +72,15 @@ class Transport:
         self._user_agent = user_agent
         self._budget = RetryBudget()
         self._random = Random()  # noqa: S311  # jitter, no secret
+        self._retried: dict[Any, Any] = {}
+        self.turns = Turns()
+        """Shared by all who decode what comes."""
 
     def retrying(self, attempt: Attempt[P, T]) -> Attempt[P, T]:
-        """Wrap a coroutine function: transient errors are tried again as the policy says."""
+        """Wrap a coroutine function, once: transient errors are tried again as the policy says."""
+        if attempt in self._retried:
+            known: Attempt[P, T] = self._retried[attempt]
+            return known
         decorate = backoff.on_exception(
             waits,
             PlangrepError,
@@ -98,6 +105,7 @@ class Transport:
             failure.__cause__ = vars(failure).pop(_CAUSE, failure.__cause__)
             raise failure
 
+        self._retried[attempt] = call
         return call
 
     async def open(self, path: str, *, project_id: str | None = None) -> Body:
