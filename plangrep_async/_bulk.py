@@ -69,12 +69,12 @@ class JobStream(AsyncIterator[Job]):
         self._parcels: deque[_Parcel] = deque()
         self._news = asyncio.Event()  # a parcel, or an end
         self._batch: Iterator[Job] = iter(())  # what is given out now
-        self._final: Exception | None = None  # to be raised after all that came before it
+        self._final: BaseException | None = None  # to be raised after all that came before it
         self._is_over = False
 
         self._failures: dict[str, Exception] = {}
         self._were_failures_seen = False
-        self._raised: str | None = None  # the project whose failure was
+        self._raised: BaseException | None = None
         self._readers: set[JobReader] = set()
         self._projects_done = 0
         self._jobs = 0  # of all batches that were taken
@@ -116,8 +116,9 @@ class JobStream(AsyncIterator[Job]):
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if self._final is not None and not self._is_over:
-            _log.warning("a stream was left before it could raise %s", type(self._final).__name__)
+        owed = self._final
+        if owed not in (None, self._raised, *self._failures.values()) and not self._is_over:
+            _log.warning("a stream was left before it could raise %s", type(owed).__name__)
         self._end(ClientClosed("this stream was left: call list_jobs_many again"))
         await _all_done(self._workers or set())
         if self._raises or not self._were_failures_seen:
@@ -129,17 +130,19 @@ class JobStream(AsyncIterator[Job]):
     async def __anext__(self) -> Job:
         for job in self._batch:
             return job
-        while (parcel := await self._take()) is not None:
-            if isinstance(parcel, ProjectOutcome):
-                await self._finish(parcel)
-                continue
-            self._jobs += len(parcel)
-            self._batch = iter(parcel)
+        while await self._has_more():
             for job in self._batch:
                 return job
+            content = self._take()
+            if isinstance(content, ProjectOutcome):
+                await self._finish(content)
+            else:
+                self._jobs += len(content)
+                self._batch = iter(content)
         if (final := self._final) is not None:
             if not isinstance(final, ClientClosed):
                 self._final = None  # it is raised once, and then the stream is at its end
+            self._raised = final
             raise final
         raise StopAsyncIteration
 
@@ -149,15 +152,22 @@ class JobStream(AsyncIterator[Job]):
 
     # What the consumer does.
 
-    async def _take(self) -> Sequence[Job] | ProjectOutcome | None:
-        """Wait for the next parcel; None after the last one."""
+    async def _has_more(self) -> bool:
+        """Wait for a job or a parcel, which another consumer may have left here; false at the end.
+
+        A parcel is not to be taken before all jobs of the last one were given out.
+        """
         if self._workers is None:
             raise ConfigurationError("use `async with client.list_jobs_many(...) as jobs:`")
-        while not self._parcels:
-            if not self._workers or self._is_over:
-                return None
+        while not (length_hint(self._batch) or self._parcels):
+            is_ended = self._is_over or (self._raises and self._final is not None)
+            if is_ended or not self._workers:
+                return False
             self._news.clear()
             await self._news.wait()
+        return True
+
+    def _take(self) -> Sequence[Job] | ProjectOutcome:
         parcel = self._parcels.popleft()
         if not parcel.taken.done():  # its worker may have been cancelled
             parcel.taken.set_result(None)
@@ -165,13 +175,12 @@ class JobStream(AsyncIterator[Job]):
 
     async def _finish(self, outcome: ProjectOutcome) -> None:
         self._projects_done += 1
+        if outcome.error is not None and self._raises:
+            self._final = outcome.error  # now, for the hook may raise or be cancelled
         if self._on_project_end is not None:
             done = self._on_project_end(outcome)
             if isawaitable(done):
                 await done
-        if outcome.error is not None and self._raises:
-            self._raised = outcome.project_id
-            raise outcome.error
 
     def _end(self, final: Exception) -> None:
         """End everything now."""
@@ -179,13 +188,16 @@ class JobStream(AsyncIterator[Job]):
             return
         self._is_over = True
         self._final = final
+        self._jobs -= length_hint(self._batch)
         self._batch = iter(())
         self._parcels.clear()
         self._cancel_workers()
         self._news.set()
 
     def _warn_of_failures(self) -> None:
-        failures = {name: error for name, error in self._failures.items() if name != self._raised}
+        failures = {
+            name: error for name, error in self._failures.items() if error is not self._raised
+        }
         if failures:
             named = [
                 f"{printable(project)} ({type(error).__name__})"
@@ -201,7 +213,10 @@ class JobStream(AsyncIterator[Job]):
         try:
             while (project_id := await self._ids.next()) is not None:
                 await self._fetch(project_id)
-        except Exception as error:  # noqa: BLE001  # of the ids, or the client was closed
+        except (Exception, asyncio.CancelledError) as error:  # of the ids, or the client was closed
+            worker = asyncio.current_task()
+            if isinstance(error, asyncio.CancelledError) and worker and worker.cancelling():
+                raise
             self._ids.stop()
             self._final = self._final or error
             if self._raises or isinstance(error, ClientClosed):
