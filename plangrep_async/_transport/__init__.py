@@ -126,7 +126,6 @@ class Transport:
             if not isinstance(outcome, Body):
                 place.leave()
         if isinstance(outcome, PlangrepError):
-            _learn(place, outcome)
             raise outcome
         place.answered()
         self._budget.give_back()
@@ -160,7 +159,9 @@ class Transport:
                 finally:
                     header_deadline.reset(token)
         except (*NETWORK_ERRORS, NotSent) as error:
-            return connection_failure(error, what, project_id)
+            failure = connection_failure(error, what, project_id)
+            _learn(place, failure)
+            return failure
         except RuntimeError:
             if not session.closed:
                 raise
@@ -168,9 +169,11 @@ class Transport:
         if body.status == 200 and body.encoding in _ENCODINGS:
             return body
         try:
-            return await self._refusal(body, what, project_id)
+            refusal = await self._refusal(body, what, project_id)
+            _learn(place, refusal)  # before the next request has the place: it may have to pause
         finally:
             body.close()
+        return refusal
 
     def _body(
         self, response: aiohttp.ClientResponse, place: Place, what: str, project_id: str | None
