@@ -18,6 +18,7 @@ from yarl import URL
 
 from plangrep_async import AsyncPlangrep, ServerError, Timeouts
 from plangrep_async.emulator import Emulator, Fault, Limits, RequestRecord
+from plangrep_async.emulator._admission import Admission, Refusal
 from plangrep_async.emulator._faults import take
 from plangrep_async.emulator._limits import Bucket, retry_after
 
@@ -245,15 +246,15 @@ async def test_every_request_with_the_key_counts_and_no_other() -> None:
 
 
 async def test_a_date_can_say_how_long_to_wait() -> None:
-    """`Retry-After` as a date is when there is a token again, and not a second later."""
+    """`Retry-After` as a date is the whole second at which there is a token again."""
     limits = Limits(requests_per_second=RARE, burst=1, retry_after="date")
     async with Emulator(limits=limits) as emulator:
         before = time.time()
         await fetch(emulator)
-        after = time.time()
         refused = await fetch(emulator)
+        after = time.time()
     date = parsedate_to_datetime(refused.headers["Retry-After"]).timestamp()
-    assert before + 1000 - 0.1 <= date <= after + 1001 + 0.1
+    assert before + 1000 - 0.1 <= date <= after + 1001
 
 
 async def test_a_429_may_say_nothing() -> None:
@@ -303,8 +304,10 @@ async def test_a_project_has_limits_of_its_own() -> None:
         assert await statuses(emulator, 3) == [200, 200, 200]
         emulator.project_limits[one] = Limits(requests_per_second=RARE, burst=1)
         assert await statuses(emulator, 2, jobs_of(one)) == [200, 429]
-        del emulator.project_limits[two]
+        taken_away = emulator.project_limits.pop(two)
         assert await statuses(emulator, 3, jobs_of(two)) == [200, 200, 200]
+        emulator.project_limits[two] = taken_away
+        assert await statuses(emulator, 3, jobs_of(two)) == [200, 200, 429]
 
 
 async def test_both_limits_must_allow_a_request() -> None:
@@ -399,6 +402,18 @@ async def test_what_gets_503_takes_no_token_and_what_gets_429_no_place() -> None
         assert await statuses(emulator, 3) == [200, 429, 429]
         emulator.limits = Limits(max_concurrency=1)
         assert await statuses(emulator, 2) == [200, 200]
+
+
+def test_a_project_is_forgotten_when_its_last_request_has_ended() -> None:
+    """However many projects paths make up, what is known of them does not grow."""
+    admission = Admission()
+    for number in range(3):
+        rules = {None: Limits(), f"proj_{number}": Limits(max_concurrency=1)}
+        assert admission.enter(rules, 0.0) is None
+        assert admission.enter(rules, 0.0) == Refusal(status=503)
+        admission.leave(rules)
+    assert not admission._in_flight
+    assert not admission._buckets
 
 
 # Latency
