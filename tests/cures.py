@@ -345,4 +345,143 @@ MUTANTS = [
         "if self._loop not in (None, loop):",
         "if False:",
     ),
+    Mutant(
+        "a failure ends the other projects",
+        "K6 K7",
+        "_bulk.py",
+        "            self._failures[project_id] = failure\n"
+        "            if self._raises:\n"
+        "                self._cancel_workers()\n",
+        "            self._failures[project_id] = failure\n",
+    ),
+    Mutant(
+        "a failure is owed until it was raised",
+        "K6",
+        "_bulk.py",
+        "            self._final = outcome.error  # now, for the hook may raise or be cancelled\n"
+        "        if self._on_project_end is not None:\n"
+        "            done = self._on_project_end(outcome)\n"
+        "            if isawaitable(done):\n"
+        "                await done\n",
+        "            pass\n"
+        "        if self._on_project_end is not None:\n"
+        "            done = self._on_project_end(outcome)\n"
+        "            if isawaitable(done):\n"
+        "                await done\n"
+        "        if outcome.error is not None and self._raises:\n"
+        "            self._final = outcome.error\n",
+    ),
+    Mutant(
+        "the block waits for its workers",
+        "K4 K6",
+        "_bulk.py",
+        "await _all_done(self._workers or set())",
+        "pass",
+    ),
+    Mutant(
+        "a second cancellation does not end that wait",
+        "K6",
+        "_bulk.py",
+        "        except asyncio.CancelledError as error:\n            cancelled = error\n",
+        "        except asyncio.CancelledError:\n            raise\n",
+    ),
+    Mutant(
+        "a worker goes on when its batch was taken",
+        "K4 K5",
+        "_bulk.py",
+        "        await parcel.taken\n",
+        "        await asyncio.sleep(0)\n",
+    ),
+    Mutant(
+        "a batch is given out before the next one is taken",
+        "K11 L11",
+        "_bulk.py",
+        "while not (length_hint(self._batch) or self._parcels):",
+        "while not self._parcels:",
+    ),
+    Mutant(
+        "as many workers as requests",
+        "K4 K9",
+        "_bulk.py",
+        "count = min(self._most_workers, self._ids.most)",
+        "count = 64",
+    ),
+    Mutant(
+        "ids that are cancelled are no end",
+        "K9",
+        "_bulk.py",
+        "if isinstance(error, asyncio.CancelledError) and worker and worker.cancelling():",
+        "if isinstance(error, asyncio.CancelledError):",
+    ),
+    Mutant(
+        "each project is fetched once",
+        "K9",
+        "_ids.py",
+        "elif project_id not in self._seen:",
+        "else:",
+    ),
+    Mutant(
+        "places are lent out while the consumer works",
+        "K8",
+        "_limiter.py",
+        "self._lending = self._limiter.loop.call_later(_PATIENCE, self.leave)",
+        "pass",
+    ),
+    Mutant(
+        "a turn that comes with a cancellation is given back",
+        "K6",
+        "_limiter.py",
+        "                Place(self).leave()\n",
+        "                pass\n",
+    ),
+    Mutant(
+        "a pause beyond the budget fails who waits",
+        "K10",
+        "_limiter.py",
+        "if pause <= self._longest_pause:",
+        "if True:",
+    ),
+    Mutant(
+        "Retry-After pauses all requests",
+        "K10",
+        "_pace.py",
+        "self.paused_until = max(self.paused_until, now + retry_after)",
+        "pass",
+    ),
+    Mutant(
+        "new requests wait for the end of a pause",
+        "K10",
+        "_pace.py",
+        "return max(0.0, self._next - now, self.paused_until - now)",
+        "return max(0.0, self._next - now)",
+    ),
+    Mutant(
+        "after a pause requests come one by one",
+        "K10",
+        "_pace.py",
+        "self._next = max(self._next, now - _SLACK) + 1 / self.rate",
+        "pass",
+    ),
+    Mutant(
+        "a pause begins before the place is free",
+        "K10",
+        "_transport/__init__.py",
+        "            refusal = await self._refusal(body, what, project_id)\n",
+        "            refusal = await self._refusal(body, what, project_id)\n"
+        "            body.close()\n",
+    ),
+    Mutant(
+        "throttled requests cost no attempt",
+        "K10",
+        "_retry.py",
+        "failures += not spared",
+        "failures += 1",
+    ),
+    Mutant(
+        "all retries of a client have one budget",
+        "K2",
+        "_retry.py",
+        "if self._tokens < cost:",
+        "if False:",
+    ),
 ]

@@ -409,6 +409,7 @@ async def test_a_hook_that_raises_does_so_in_the_consumer_and_the_stream_goes_on
         assert sorted(seen) == sorted(job for name in names(3) for job in ids_of(name, 2))
 
 
+@pytest.mark.fault("K6")
 @pytest.mark.parametrize("trouble", ["raises", "is cancelled"])
 async def test_a_hook_in_trouble_does_not_hide_that_its_project_failed(
     connect: Connect, trouble: str
@@ -497,6 +498,7 @@ async def test_a_stream_is_read_inside_its_block_only(connect: Connect) -> None:
             await jobs.__aenter__()
 
 
+@pytest.mark.fault("L2")
 @pytest.mark.parametrize("on_error", ["raise", "collect"])
 async def test_closing_the_client_ends_the_stream(
     connect: Connect, caplog: pytest.LogCaptureFixture, on_error: Any
@@ -519,6 +521,7 @@ async def test_closing_the_client_ends_the_stream(
     assert warnings(caplog) == []
 
 
+@pytest.mark.fault("L3")
 @pytest.mark.parametrize("when", ["before the call", "before the block", "between two jobs"])
 async def test_a_stream_of_a_closed_client_says_so(
     connect: Connect, caplog: pytest.LogCaptureFixture, when: str
@@ -542,6 +545,7 @@ async def test_a_stream_of_a_closed_client_says_so(
     assert warnings(caplog) == []
 
 
+@pytest.mark.fault("L11")
 async def test_several_consumers_share_the_jobs(connect: Connect) -> None:
     """Each job goes to one of them, none is lost, and the hook comes after all of a project."""
     hook = Hook(seen := [])
@@ -570,6 +574,7 @@ async def test_several_consumers_share_the_jobs(connect: Connect) -> None:
         assert len(hook.outcomes) == 20
 
 
+@pytest.mark.fault("L4")
 async def test_a_step_that_is_cancelled_loses_nothing(connect: Connect) -> None:
     """Unlike one of an async generator it may be tried again: `wait_for` around it is fine."""
 

@@ -208,7 +208,7 @@ class Merge(RuleBasedStateMachine):
         assert self.ends > 0
 
     async def _to_the_end(self) -> None:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(2):
             while not self.ends and not self.closed:
                 for project in self.telling():
                     project.is_over = True
