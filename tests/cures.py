@@ -396,8 +396,12 @@ MUTANTS = [
         "a batch is given out before the next one is taken",
         "K11 L11",
         "_bulk.py",
-        "while not (length_hint(self._batch) or self._parcels):",
-        "while not self._parcels:",
+        "            for job in self._batch:\n"
+        "                return job\n"
+        "            content = self._take()\n",
+        "            if not self._parcels:\n"
+        "                return next(self._batch)\n"
+        "            content = self._take()\n",
     ),
     Mutant(
         "as many workers as requests",
