@@ -1,7 +1,7 @@
 """The program: its commands, and what becomes of their errors.
 
-typer only parses. A command gives back the coroutine to run, so that Ctrl-C, a closed pipe and
-errors are met here, and not as typer would have it.
+typer only parses. A command gives back the coroutine to run, which gives the exit code, so that
+Ctrl-C, a closed pipe and errors are met here, and not as typer would have it.
 
 Exit codes: 0; 1 for an error of the API or the network; 2 for usage and configuration. A reader
 that closes the pipe, as `head` does, has got what it wanted: 0.
@@ -20,26 +20,23 @@ import typer
 from plangrep_async._version import __version__
 from plangrep_async.cli.demo import demo
 from plangrep_async.cli.jobs import jobs
+from plangrep_async.cli.terminal import PROGRAM, complain
+from plangrep_async.cli.usage import UsageError, usage_problem
 from plangrep_async.errors import ConfigurationError, PlangrepError
-
-_PROGRAM = "plangrep-async"
-
-# No public name of typer, and its home differs from version to version.
-_UsageError: type[Exception] = typer.BadParameter.__bases__[0]
 
 app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
-    epilog=f"Example: {_PROGRAM} demo",
+    epilog=f"Example: {PROGRAM} demo",
 )
-app.command(epilog=f"Example: {_PROGRAM} demo --jobs 20000")(demo)
-app.command(epilog=f"Example: {_PROGRAM} jobs PROJECT_ID --created-after 2024-11-02 --json")(jobs)
+app.command(epilog=f"Example: {PROGRAM} demo --jobs 20000")(demo)
+app.command(epilog=f"Example: {PROGRAM} jobs --all --created-after 2024-11-02 --json")(jobs)
 
 
 def _show_version(wanted: bool) -> None:  # noqa: FBT001  # called by typer
     if wanted:
-        typer.echo(f"{_PROGRAM} {__version__}")
+        typer.echo(f"{PROGRAM} {__version__}")
         raise typer.Exit
 
 
@@ -51,7 +48,7 @@ def _program(
         typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version."),
     ] = False,
 ) -> None:
-    """Stream the jobs of a project of the Plangrep API."""
+    """Stream the jobs of projects of the Plangrep API."""
 
 
 def run(argv: Sequence[str]) -> int:
@@ -73,28 +70,20 @@ def run(argv: Sequence[str]) -> int:
 
 def _run(argv: Sequence[str]) -> int:
     try:
-        work = app(args=list(argv), prog_name=_PROGRAM, standalone_mode=False)
+        work = app(args=list(argv), prog_name=PROGRAM, standalone_mode=False)
         if inspect.iscoroutine(work):
-            asyncio.run(work)
-            return 0
+            return int(asyncio.run(work))
         return int(work or 0)  # typer has shown the help or the version
-    except _UsageError as error:
-        context = getattr(error, "ctx", None)
-        command = context.command_path if context else _PROGRAM
-        return _complain(f"{_usage_problem(error)} See: {command} --help", 2)
+    except UsageError as error:
+        return _complain(usage_problem(error, PROGRAM), 2)
     except ConfigurationError as error:
         return _complain(str(error), 2)
     except PlangrepError as error:
         return _complain(str(error), 1)
 
 
-def _usage_problem(error: Exception) -> str:
-    text = " ".join(str(error.format_message()).split())  # type: ignore[attr-defined]  # typer's
-    return text if text.endswith((".", "?")) else f"{text}."
-
-
 def _complain(problem: str, code: int) -> int:
-    typer.echo(f"{_PROGRAM}: {problem}", err=True)
+    complain(problem)
     return code
 
 

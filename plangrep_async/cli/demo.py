@@ -26,12 +26,12 @@ def demo(
     jobs: Annotated[
         int, typer.Option(min=1, max=1_000_000, help="How many jobs the project has.")
     ] = 5_000,
-) -> Coroutine[Any, Any, None]:
+) -> Coroutine[Any, Any, int]:
     """Show jobs arrive from a local server; needs no API key."""
     return _demo(jobs)
 
 
-async def _demo(jobs: int) -> None:
+async def _demo(jobs: int) -> int:
     console = make_console(sys.stdout)
     console.print(_INTRODUCTION, soft_wrap=not console.is_terminal)
     console.print()
@@ -57,3 +57,4 @@ async def _demo(jobs: int) -> None:
         console.print(f"… and {totals.all.jobs - _ROWS:,} more", style="dim")
     sys.stdout.write("\n")
     sys.stdout.writelines(f"{line}\n" for line in lines)
+    return 0

@@ -1,24 +1,14 @@
-"""`plangrep-async jobs`: the jobs of a real project, as a table or as JSON lines."""
+"""`plangrep-async jobs`: the jobs of real projects, as a table or as JSON lines."""
 
-import json
-import re
-import sys
-from collections.abc import Callable, Coroutine
-from contextlib import aclosing
+from collections.abc import Coroutine
 from datetime import UTC, date, datetime, time
 from typing import Annotated, Any
 
 import typer
 
-from plangrep_async.cli.table import JobTable
-from plangrep_async.cli.terminal import Meter, make_console
-from plangrep_async.cli.totals import Totals
-from plangrep_async.client import AsyncPlangrep
-from plangrep_async.converter import make_converter
-from plangrep_async.models import Job
-
-# What JSON allows inside a string and a terminal, or a reader of lines, may take for a command.
-_UNSAFE = re.compile("[\x7f-\x9f\u2028\u2029]")
+from plangrep_async.cli.fetch import fetch_many, fetch_one
+from plangrep_async.cli.output import JsonOutput, Output, TableOutput
+from plangrep_async.cli.usage import UsageError
 
 
 def parse_time(text: str) -> datetime:
@@ -37,10 +27,14 @@ def parse_time(text: str) -> datetime:
 
 
 def jobs(
-    project_id: Annotated[
-        str, typer.Argument(metavar="PROJECT_ID", help="Such as proj_01hx9z4kqr8e7m3p5n6w2v0abc.")
-    ],
+    project_ids: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[PROJECT_ID]...", help="Such as proj_01hx9z4kqr8e7m3p5n6w2v0abc."),
+    ] = None,
     *,
+    every_project: Annotated[
+        bool, typer.Option("--all", help="Every project of the organisation.")
+    ] = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print one JSON object a line, as the API has it.")
     ] = False,
@@ -49,7 +43,7 @@ def jobs(
         typer.Option(
             parser=parse_time,
             metavar="TIME",
-            help="Stop before the first job created earlier: a date (midnight UTC), "
+            help="Stop before a project's first job created earlier: a date (midnight UTC), "
             "or a timestamp with an offset or Z.",
         ),
     ] = None,
@@ -59,70 +53,35 @@ def jobs(
             "--with-result-url", help="Keep resultUrl in the JSON. It is a secret: it has a token."
         ),
     ] = False,
-) -> Coroutine[Any, Any, None]:
-    """List the jobs of a project, newest first.
+    max_concurrency: Annotated[
+        int,
+        typer.Option(
+            min=1, metavar="N", help="With many projects: how many to fetch at once, at most."
+        ),
+    ] = 16,
+) -> Coroutine[Any, Any, int]:
+    """List the jobs of projects, newest first; those of many projects as they arrive.
+
+    A project of many that fails is named at the end on standard error, and the exit code is 1.
 
     The environment variable PLANGREP_API_KEY holds the API key. PLANGREP_BASE_URL, where it is
     set, says where the API is.
     """
+    wanted = list(dict.fromkeys(project_ids or ()))
+    if not wanted and not every_project:
+        raise UsageError("Missing argument 'PROJECT_ID': give one or more, or --all.")
+    if wanted and every_project:
+        raise UsageError("Give either project ids or --all, not both.")
     if with_result_url and not as_json:
         raise typer.BadParameter("it needs --json.", param_hint="'--with-result-url'")
-    if as_json:
-        return _print_json(project_id, created_after, with_result_url=with_result_url)
-    return _print_table(project_id, created_after)
-
-
-async def _print_table(project_id: str, created_after: datetime | None) -> None:
-    table = JobTable(make_console(sys.stdout))
-    totals = Totals()
-
-    def write(job: Job) -> None:
-        if not totals.all.jobs:
-            table.write_header()
-        table.write(job)
-        totals.add(job)
-
-    await _stream(project_id, created_after, write)
-    if totals.all.jobs:
-        sys.stdout.write("\n")
-    sys.stdout.writelines(f"{line}\n" for line in totals.lines())
-
-
-async def _print_json(
-    project_id: str, created_after: datetime | None, *, with_result_url: bool
-) -> None:
-    converter = make_converter()
-    # Python's own escapes for what an encoding lacks, such as \xe9, would be no JSON.
-    ascii_only = not (sys.stdout.encoding or "").lower().startswith("utf")
-
-    def write(job: Job) -> None:
-        facts = converter.unstructure(job)
-        if not with_result_url:
-            del facts["resultUrl"]
-        sys.stdout.write(json_line(facts, ascii_only=ascii_only))
-
-    await _stream(project_id, created_after, write)
-
-
-def json_line(facts: dict[str, Any], *, ascii_only: bool = False) -> str:
-    """Write an object as one line of JSON, without characters that could break the line."""
-    text = json.dumps(facts, ensure_ascii=ascii_only, separators=(",", ":"))
-    return _UNSAFE.sub(lambda match: f"\\u{ord(match[0]):04x}", text) + "\n"
-
-
-async def _stream(
-    project_id: str, created_after: datetime | None, write: Callable[[Job], None]
-) -> None:
-    """Write each job when it comes."""
-    lines_are_seen = sys.stdout.isatty()
-    count = 0
-    async with AsyncPlangrep() as client:
-        stream = client.list_jobs(project_id, created_after=created_after)
-        with Meter() as meter:
-            async with aclosing(stream):
-                async for job in stream:
-                    if lines_are_seen:
-                        meter.hide()
-                    write(job)
-                    count += 1
-                    meter.show(count)
+    is_one = len(wanted) == 1
+    output: Output = (
+        JsonOutput(with_result_url=with_result_url)
+        if as_json
+        else TableOutput(has_projects=not is_one)
+    )
+    if is_one:
+        return fetch_one(wanted[0], output, created_after=created_after)
+    return fetch_many(
+        wanted or None, output, created_after=created_after, max_concurrency=max_concurrency
+    )

@@ -6,10 +6,18 @@ import sys
 from types import TracebackType
 from typing import Self, TextIO
 
+import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
 
+PROGRAM = "plangrep-async"
+
 _JOBS_BETWEEN_UPDATES = 100
+
+
+def complain(problem: str) -> None:
+    """Write a line to standard error, where there is one."""
+    typer.echo(f"{PROGRAM}: {problem}", err=True)
 
 
 def make_console(stream: TextIO) -> Console:
@@ -26,6 +34,15 @@ def make_console(stream: TextIO) -> Console:
     )
 
 
+def console_for_progress() -> Console:
+    """Make one for standard output, or for standard error while the output is saved to a file.
+
+    Only an interactive one may be used. A pipe never is, nor is standard error beside it: the
+    reader of the pipe may use the same terminal.
+    """
+    return make_console(sys.stderr if _output_is_saved() and sys.stderr else sys.stdout)
+
+
 class _Console(Console):
     def on_broken_pipe(self) -> None:
         """Leave a closed pipe to the program: rich would exit with 1."""
@@ -35,12 +52,11 @@ class _Console(Console):
 class Meter:
     """Counts jobs on a terminal while they come, and leaves nothing behind; else does nothing.
 
-    With a `total` it is a bar. It shows on standard output, or on standard error while standard
-    output is saved to a file; never beside a pipe, whose reader may use the same terminal.
+    With a `total` it is a bar. It shows on the console for progress.
     """
 
     def __init__(self, *, total: int | None = None) -> None:
-        console = make_console(sys.stderr if _output_is_saved() and sys.stderr else sys.stdout)
+        console = console_for_progress()
         self._progress = _make_progress(console, total) if console.is_interactive else None
 
     def __enter__(self) -> Self:
