@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import re
 import signal
 import sys
 from collections.abc import Iterator
@@ -93,32 +94,40 @@ def assert_one_line(errors: str) -> None:
     assert errors.endswith("\n")
 
 
-async def test_the_demo_shows_jobs_from_a_local_server() -> None:
-    """It says what it is and how to reach the real API, then shows rows, totals and pace."""
-    code, output, errors = await run(*PROGRAM, "demo", "--jobs", "200")
+async def test_the_demo_shows_what_a_strict_and_broken_server_does() -> None:
+    """It says what it is, shows rows and totals, who failed and why, and how long it took."""
+    code, output, errors = await run(*PROGRAM, "demo", "--jobs", "20")
     assert (code, errors) == (0, "")
-    emulator = Emulator(jobs_per_project=200)
-    jobs = list(emulator.jobs(emulator.project_ids[0]))
+    emulator = Emulator(projects=100, jobs_per_project=20)
     lines = output.splitlines()
     assert "local server" in lines[0]
     assert "documented API" in lines[0]
     assert "PLANGREP_API_KEY" in lines[0]
     assert "plangrep-async jobs PROJECT_ID" in lines[0]
-    assert lines[2].split()[:3] == ["status", "pages", "credits"]
-    assert [line.split()[5] for line in lines[3:15]] == [job["id"] for job in jobs[:12]]
-    assert lines[15] == "… and 188 more"
-    assert total_of(lines) == sums(jobs)
-    assert "first job after" in lines[-2]
-    assert "jobs/s" in lines[-2]
+    assert "100 projects" in lines[1]
+    assert "40 requests a second" in lines[1]
+    assert lines[3].split()[:4] == ["project", "status", "pages", "credits"]
+    rows = {line.split()[0]: line for line in lines[4:12]}
+    assert len(rows) == 8
+    for project_id, row in rows.items():
+        assert next(emulator.jobs(project_id))["id"] in row
+    assert lines[12] == "… and 1,972 more"
+    (failure,) = (line for line in lines if line.startswith("failed: "))
+    broken = failure.split()[1].removesuffix(":")
+    assert "500" in failure
+    assert "attempts" in failure
+    others = [one for one in emulator.project_ids if one != broken]
+    assert total_of(lines) == sums([job for one in others for job in emulator.jobs(one)])
+    assert "99 of 100 projects complete" in lines
+    retries, refused = map(int, re.match(r"(\d+) retries, (\d+) of them", lines[-2]).groups())  # type: ignore[union-attr]
+    assert retries >= refused + 5  # of the cut list, and of the project that always fails
+    let_in, at_best, seconds = re.match(  # type: ignore[union-attr]
+        r"(\d+) requests let in, which the limit allows in (.+) s; it took (.+) s", lines[-1]
+    ).groups()
+    assert int(let_in) >= 1 + 100 + 1 + 4  # the list of projects, theirs, and what was tried again
+    assert float(at_best) == pytest.approx((int(let_in) - 20) / 40, abs=0.006)
+    assert float(seconds) > float(at_best)
     assert "\x1b" not in output
-
-
-async def test_a_small_demo_has_no_more_to_tell(capsys: pytest.CaptureFixture[str]) -> None:
-    """With fewer jobs than rows every job has its row, and none is said to be left out."""
-    code, output, errors = await call(capsys, "demo", "--jobs", "3")
-    assert (code, errors) == (0, "")
-    assert output.count("job_") == 3
-    assert "more" not in output
 
 
 async def test_json_is_what_the_api_sent_without_result_urls(
@@ -372,15 +381,22 @@ async def test_a_missing_standard_output_is_one_line(
     assert_one_line(capsys.readouterr().err)
 
 
-def test_standard_error_may_be_missing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+async def test_standard_error_may_be_missing(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     """Started with its standard error closed, the program does its work all the same."""
-    saved = tmp_path / "demo.txt"
-    with saved.open("w", encoding="utf-8") as file:
-        monkeypatch.setattr(sys, "stdout", file)
-        monkeypatch.setattr(sys, "stderr", None)
-        code = main(["demo", "--jobs", "3"])
-    assert code == 0
-    assert saved.read_text(encoding="utf-8").count("job_") == 3
+    saved = tmp_path / "jobs.txt"
+    async with Emulator(projects=3, jobs_per_project=2) as emulator:
+        use(monkeypatch, emulator.base_url, emulator.api_key)
+        with saved.open("w", encoding="utf-8") as file:
+            monkeypatch.setattr(sys, "stdout", file)
+            monkeypatch.setattr(sys, "stderr", None)
+            codes = [
+                await asyncio.to_thread(main, ["jobs", *project_ids])
+                for project_ids in (emulator.project_ids[:1], [*emulator.project_ids, "proj_none"])
+            ]
+    assert codes == [0, 1]
+    assert saved.read_text(encoding="utf-8").count("job_") == 2 + 6
 
 
 async def test_ctrl_c_ends_quietly_and_closes_the_connection(

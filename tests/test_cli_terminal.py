@@ -6,7 +6,7 @@ import pty
 import re
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from io import StringIO
 from pathlib import Path
@@ -82,40 +82,51 @@ def line_of(one: Job) -> str:
     return output.getvalue()
 
 
-@pytest.mark.parametrize("columns", [80, 120, 200])
+@pytest.mark.parametrize("columns", [80, 200])
 async def test_the_demo_fits_the_terminal(columns: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No line is wider than the terminal; there are colours, and a bar that leaves no trace."""
+    """No line is wider than the terminal; there are colours, and progress that leaves no trace."""
     monkeypatch.setenv("COLUMNS", str(columns))
     with terminal("stdout", monkeypatch) as screen:
-        code = await asyncio.to_thread(main, ["demo", "--jobs", "2000"])
+        code = await asyncio.to_thread(main, ["demo", "--jobs", "20"])
         shown = screen()
     assert code == 0
     assert "\x1b[32mcompleted" in shown
-    assert "of 2,000 jobs" in shown
+    assert "of 100 projects" in shown
     assert shown.index("\x1b[?25l") < shown.index("\x1b[?25h")  # the cursor is back
     lines = [MOVES.sub("", line) for line in re.split(r"[\r\n]", shown)]
     assert max(map(cell_len, lines)) <= columns
-    assert any(line.startswith("completed ") and line.endswith(" +3") for line in lines)
-    assert ("job_" in shown) == (columns >= 120)
+    header = next(line for line in lines if line.startswith("project "))
+    assert ("job" in header.split()) == (columns >= 153)
 
 
-async def test_no_color_is_obeyed(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+async def one_project(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[str]:
+    """Serve a project, and point the program at it."""
+    async with Emulator(jobs_per_project=30) as emulator:
+        monkeypatch.setenv("PLANGREP_BASE_URL", emulator.base_url)
+        monkeypatch.setenv("PLANGREP_API_KEY", emulator.api_key)
+        yield emulator.project_ids[0]
+
+
+async def test_no_color_is_obeyed(monkeypatch: pytest.MonkeyPatch, one_project: str) -> None:
     """With `NO_COLOR` set, a terminal gets no colour."""
     monkeypatch.setenv("NO_COLOR", "1")
     with terminal("stdout", monkeypatch) as screen:
-        await asyncio.to_thread(main, ["demo", "--jobs", "30"])
+        await asyncio.to_thread(main, ["jobs", one_project])
         shown = screen()
     assert "completed" in shown
     assert {code for code in COLOURS.findall(shown) if re.search(r"[349]\d", code)} == set()
 
 
 async def test_a_pipe_gets_no_colour_even_when_asked_to(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], one_project: str
 ) -> None:
     """What is piped has neither colours nor a bar, `FORCE_COLOR` or not."""
     monkeypatch.setenv("FORCE_COLOR", "1")
-    assert await asyncio.to_thread(main, ["demo", "--jobs", "300"]) == 0
-    assert "\x1b" not in capsys.readouterr().out
+    assert await asyncio.to_thread(main, ["jobs", one_project]) == 0
+    output = capsys.readouterr().out
+    assert "completed" in output
+    assert "\x1b" not in output
 
 
 async def test_rows_take_the_place_of_the_counter(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -30,7 +30,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     epilog=f"Example: {PROGRAM} demo",
 )
-app.command(epilog=f"Example: {PROGRAM} demo --jobs 20000")(demo)
+app.command(epilog=f"Example: {PROGRAM} demo --jobs 500")(demo)
 app.command(epilog=f"Example: {PROGRAM} jobs --all --created-after 2024-11-02 --json")(jobs)
 
 

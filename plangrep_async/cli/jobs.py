@@ -29,7 +29,7 @@ def parse_time(text: str) -> datetime:
 def jobs(
     project_ids: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[PROJECT_ID]...", help="Such as proj_01hx9z4kqr8e7m3p5n6w2v0abc."),
+        typer.Argument(metavar="PROJECT_ID", help="Such as proj_01hx9z4kqr8e7m3p5n6w2v0abc."),
     ] = None,
     *,
     every_project: Annotated[

@@ -8,7 +8,7 @@ from typing import Self, TextIO
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
+from rich.progress import Progress, SpinnerColumn, TextColumn
 
 PROGRAM = "plangrep-async"
 
@@ -52,12 +52,12 @@ class _Console(Console):
 class Meter:
     """Counts jobs on a terminal while they come, and leaves nothing behind; else does nothing.
 
-    With a `total` it is a bar. It shows on the console for progress.
+    It shows on the console for progress.
     """
 
-    def __init__(self, *, total: int | None = None) -> None:
+    def __init__(self) -> None:
         console = console_for_progress()
-        self._progress = _make_progress(console, total) if console.is_interactive else None
+        self._progress = _make_progress(console) if console.is_interactive else None
 
     def __enter__(self) -> Self:
         if self._progress is not None:
@@ -84,19 +84,16 @@ class Meter:
             self._progress = None
 
 
-def _make_progress(console: Console, total: int | None) -> Progress:
-    count = TextColumn("{task.completed:,} jobs", markup=False)
-    if total is not None:
-        count = TextColumn("{task.completed:,} of {task.total:,} jobs", markup=False)
+def _make_progress(console: Console) -> Progress:
     progress = Progress(
-        SpinnerColumn() if total is None else BarColumn(),
-        count,
+        SpinnerColumn(),
+        TextColumn("{task.completed:,} jobs", markup=False),
         console=console,
         transient=True,
         redirect_stdout=False,
         redirect_stderr=False,
     )
-    progress.add_task("", total=total)
+    progress.add_task("", total=None)
     return progress
 
 
