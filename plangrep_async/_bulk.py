@@ -11,7 +11,6 @@ import logging
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from inspect import isawaitable
-from itertools import islice
 from operator import length_hint
 from types import MappingProxyType, TracebackType
 from typing import Literal, Self
@@ -19,15 +18,14 @@ from typing import Literal, Self
 import attrs
 
 from plangrep_async._ids import ProjectIds
+from plangrep_async._interrupt import all_done
 from plangrep_async._pace import Pace
-from plangrep_async._progress import Progress, ProjectOutcome
+from plangrep_async._progress import Progress, ProjectOutcome, warn_of
 from plangrep_async._stream import JobReader
-from plangrep_async.errors import ClientClosed, ConfigurationError, printable
+from plangrep_async.errors import ClientClosed, ConfigurationError
 from plangrep_async.models import Job
 
 _log = logging.getLogger("plangrep_async")
-_MOST_NAMED = 5  # projects in a warning
-
 OnError = Literal["raise", "collect"]
 OnProjectEnd = Callable[[ProjectOutcome], Awaitable[None]]
 
@@ -120,9 +118,9 @@ class JobStream(AsyncIterator[Job]):
         if owed not in (None, self._raised, *self._failures.values()) and not self._is_over:
             _log.warning("a stream was left before it could raise %s", type(owed).__name__)
         self._end(ClientClosed("this stream was left: call list_jobs_many again"))
-        await _all_done(self._workers or set())
+        await all_done(self._workers or set())
         if self._raises or not self._were_failures_seen:
-            self._warn_of_failures()
+            warn_of({n: e for n, e in self._failures.items() if e is not self._raised})
 
     def __aiter__(self) -> Self:
         return self
@@ -194,19 +192,6 @@ class JobStream(AsyncIterator[Job]):
         self._cancel_workers()
         self._news.set()
 
-    def _warn_of_failures(self) -> None:
-        failures = {
-            name: error for name, error in self._failures.items() if error is not self._raised
-        }
-        if failures:
-            named = [
-                f"{printable(project)} ({type(error).__name__})"
-                for project, error in islice(failures.items(), _MOST_NAMED)
-            ]
-            more = [f"and {len(failures) - len(named)} more"] * (len(failures) > len(named))
-            count = "1 project" if len(failures) == 1 else f"{len(failures)} projects"
-            _log.warning("nobody has seen that %s failed: %s", count, ", ".join(named + more))
-
     # What the workers do.
 
     async def _work(self) -> None:
@@ -265,15 +250,3 @@ class JobStream(AsyncIterator[Job]):
         if self._workers is not None:
             self._workers.discard(worker)
         self._news.set()
-
-
-async def _all_done(tasks: set[asyncio.Task[None]]) -> None:
-    """Wait for the ends of cancelled tasks, even if the waiting task is cancelled, too."""
-    cancelled: asyncio.CancelledError | None = None
-    while pending := [task for task in tasks if not task.done()]:
-        try:
-            await asyncio.wait(pending)
-        except asyncio.CancelledError as error:
-            cancelled = error
-    if cancelled is not None:
-        raise cancelled

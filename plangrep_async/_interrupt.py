@@ -1,7 +1,7 @@
-"""Waiting that can be ended from outside, by whoever closes the client."""
+"""Waiting that can be ended from outside, and waiting for the ends of others."""
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Collection
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -30,3 +30,15 @@ class Interruptible:
         if self._waiting is not None and not self.is_aborted:
             self._waiting.reschedule(asyncio.get_running_loop().time())
         self.is_aborted = True
+
+
+async def all_done(tasks: Collection[asyncio.Task[None]]) -> None:
+    """Wait for the ends of cancelled tasks, even if the waiting task is cancelled, too."""
+    cancelled: asyncio.CancelledError | None = None
+    while pending := [task for task in tasks if not task.done()]:
+        try:
+            await asyncio.wait(pending)
+        except asyncio.CancelledError as error:
+            cancelled = error
+    if cancelled is not None:
+        raise cancelled

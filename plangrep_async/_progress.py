@@ -1,6 +1,15 @@
 """How a stream of many projects goes: how far it is, and what became of each project."""
 
+import logging
+from collections.abc import Mapping
+from itertools import islice
+
 import attrs
+
+from plangrep_async.errors import printable
+
+_log = logging.getLogger("plangrep_async")
+_MOST_NAMED = 5  # projects in a warning
 
 
 @attrs.frozen
@@ -33,3 +42,15 @@ class Progress:
     """How many are allowed now, at most `max_concurrency`."""
     requests_per_second: float | None
     """How many may begin a second now; None while the server has set no limit."""
+
+
+def warn_of(failures: Mapping[str, Exception]) -> None:
+    """Log one warning of failures, if there are any, that nobody has seen."""
+    if failures:
+        named = [
+            f"{printable(project)} ({type(error).__name__})"
+            for project, error in islice(failures.items(), _MOST_NAMED)
+        ]
+        more = [f"and {len(failures) - len(named)} more"] * (len(failures) > len(named))
+        count = "1 project" if len(failures) == 1 else f"{len(failures)} projects"
+        _log.warning("nobody has seen that %s failed: %s", count, ", ".join(named + more))
