@@ -2,6 +2,7 @@
 
 `python -m benchmarks.bench_stream` asks one question: how fast, how soon, in how much memory and
 with what effect on everything else in the event loop does one big list of jobs become objects?
+`python -m benchmarks.bench_bulk` asks it for hundreds of lists, 32 at a time.
 
 The parts, for whoever adds a contender or a question:
 
@@ -12,6 +13,7 @@ The parts, for whoever adds a contender or a question:
 - `_processes`: starting, timing out and stopping the processes
 - `_pairs`: adjacent pairs and the medians of their ratios
 - `_report`: heading and table
+- `_command`: what the command lines have in common
 
 What all of it leaves out: a real network, TLS and compression. Where the line is slower than the
 parsing, the jobs per second of all contenders meet at the line's own speed, and what remains are

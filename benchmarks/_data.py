@@ -11,7 +11,7 @@ compact), "small" has no files and every nullable field null, "huge" has 50 to 1
 
 import json
 import random
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal
@@ -42,6 +42,15 @@ class Totals:
     files: int = 0
     credits_debited: int = 0
     completed: int = 0
+
+    def __add__(self, other: "Totals") -> "Totals":
+        return Totals(**{name: count + getattr(other, name) for name, count in self._counts()})
+
+    def __mul__(self, times: int) -> "Totals":
+        return Totals(**{name: times * count for name, count in self._counts()})
+
+    def _counts(self) -> Iterable[tuple[str, int]]:
+        return attrs.asdict(self).items()
 
 
 @attrs.frozen(kw_only=True)

@@ -1,8 +1,8 @@
 """What is measured inside a contender's process, the same way for each of them.
 
-A contender is a coroutine function that reads one project's jobs and hands them to a `Tally`.
-It first runs once on a tiny document, so that no lazy import or first-use cache counts, and then,
-with a new client and a new connection, on the real one:
+A contender is a coroutine function that reads one project's jobs, or those of many, and hands them
+to a `Tally`. It first runs once on a tiny document, so that no lazy import or first-use cache
+counts, and then, with a new client and new connections, on the real one:
 
 - **Seconds**: from before the client is made to the last job added up. **First job**: from the
   same start to the moment the first typed job is in the consumer's hand.
@@ -30,9 +30,9 @@ import resource
 import statistics
 import sys
 import time
-from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Sized
+from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Sequence, Sized
 from pathlib import Path
-from typing import Any, Protocol, Self
+from typing import Any, Protocol, Self, TypeVar
 
 import attrs
 
@@ -40,6 +40,8 @@ from benchmarks._data import Totals
 from benchmarks._server import HOST, WARM_UP_PROJECT
 
 _BEAT = 0.001
+
+What = TypeVar("What")  # a project id, or many
 
 
 class _Billing(Protocol):
@@ -65,15 +67,15 @@ class Tally:
 
     def __init__(self) -> None:
         self.totals = Totals()
-        self.first_at = math.nan
+        self.first_at = math.inf
         self.last_at = math.nan
 
     def add_all(self, jobs: Iterable[_Job]) -> None:
-        """Add up jobs that are all there."""
+        """Add up jobs that are all there; may be called again for those of another project."""
         count = page_count = files = credits_debited = completed = 0
         for job in jobs:
             if not count:
-                self.first_at = time.perf_counter()
+                self.first_at = min(self.first_at, time.perf_counter())
             count += 1
             page_count += job.page_count
             files += len(job.files)
@@ -96,11 +98,12 @@ class Tally:
 
     def _done(self, *counts: int) -> None:
         self.last_at = time.perf_counter()
-        self.totals = Totals(**dict(zip(attrs.fields_dict(Totals), counts, strict=True)))
+        self.totals += Totals(**dict(zip(attrs.fields_dict(Totals), counts, strict=True)))
 
 
-# Base URL, project id and consumer in; returns when the last job was handed over.
-Contender = Callable[[str, str, Tally], Awaitable[None]]
+# Base URL, project or projects, and consumer in; returns when the last job was handed over.
+Stream = Callable[[str, str, Tally], Awaitable[None]]
+Bulk = Callable[[str, Sequence[str], Tally], Awaitable[None]]
 
 
 @attrs.frozen(kw_only=True)
@@ -186,15 +189,21 @@ def _peak_bytes() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
-async def measure(contender: Contender, base_url: str) -> Sample:
+async def measure(
+    contender: Callable[[str, What, Tally], Awaitable[None]],
+    base_url: str,
+    *,
+    warm_up: What,
+    what: What,
+) -> Sample:
     """Warm up, run once and measure."""
-    await contender(base_url, WARM_UP_PROJECT, Tally())
+    await contender(base_url, warm_up, Tally())
     tally = Tally()
     memory = MemoryGrowth()
     async with Heartbeat() as heartbeat:
         cpu = time.process_time()
         start = time.perf_counter()
-        await contender(base_url, "proj_benchmark", tally)
+        await contender(base_url, what, tally)
         cpu = time.process_time() - cpu
         growth_bytes = memory.peak()
     return Sample(
@@ -208,8 +217,18 @@ async def measure(contender: Contender, base_url: str) -> Sample:
     )
 
 
-def main(contender: Contender) -> None:
-    """Run the contender against the port in the first argument; print its sample as one line."""
-    base_url = f"http://{HOST}:{int(sys.argv[1])}/api/open/v1"
-    sample = asyncio.run(measure(contender, base_url))
+def main(stream: Stream, bulk: Bulk) -> None:
+    """Run a contender against the port in the first argument; print its sample as one line.
+
+    With a second argument it reads that many projects, else one.
+    """
+    port, *projects = map(int, sys.argv[1:])
+    base_url = f"http://{HOST}:{port}/api/open/v1"
+    if projects:
+        ids = [f"proj_{number}" for number in range(projects[0])]
+        sample = asyncio.run(measure(bulk, base_url, warm_up=[WARM_UP_PROJECT], what=ids))
+    else:
+        sample = asyncio.run(
+            measure(stream, base_url, warm_up=WARM_UP_PROJECT, what="proj_benchmark")
+        )
     print(json.dumps(attrs.asdict(sample)))

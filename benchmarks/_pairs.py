@@ -50,7 +50,12 @@ def median_of_ratios(pairs: Iterable[tuple[float, float]]) -> float:
 
 
 def run_pairs(
-    others: Sequence[str], *, port: int, document: Document, pairs: int
+    others: Sequence[str],
+    *,
+    port: int,
+    document: Document,
+    pairs: int,
+    projects: int | None = None,
 ) -> dict[str, list[Pair]]:
     """Run `pairs` pairs of ours and each other contender, interleaved; contender → (ours, other).
 
@@ -60,7 +65,9 @@ def run_pairs(
     for number in range(pairs):
         for other in others:
             order = (OURS, other) if number % 2 == 0 else (other, OURS)
-            samples = {name: run_contender(name, port, document) for name in order}
+            samples = {
+                name: run_contender(name, port, document, projects=projects) for name in order
+            }
             runs[other].append((samples[OURS], samples[other]))
     return runs
 

@@ -55,12 +55,22 @@ def serving(document: Document, warm_up: Document) -> Iterator[int]:
             process.kill()  # it holds nothing that needs an orderly end
 
 
-def run_contender(name: str, port: int, document: Document, *, timeout: float = 300.0) -> Sample:
+def run_contender(
+    name: str,
+    port: int,
+    document: Document,
+    *,
+    projects: int | None = None,
+    timeout: float = 300.0,
+) -> Sample:
     """Run one contender once against the server, in a new process, and check its totals.
 
+    It reads one project as a stream, or as many as `projects` says, each with that document.
     `timeout` is in seconds and covers the whole process. Raises `ChildFailed` or `TotalsMismatch`.
     """
     command = [sys.executable, "-m", f"benchmarks.contenders.{name}", str(port)]
+    if projects is not None:
+        command.append(str(projects))
     try:
         done = subprocess.run(
             command,
@@ -80,8 +90,9 @@ def run_contender(name: str, port: int, document: Document, *, timeout: float = 
         sample = Sample.from_json(json.loads(done.stdout))
     except (ValueError, TypeError, KeyError):
         raise ChildFailed(f"{name} printed no sample, but {done.stdout[:200]!r}") from None
-    if sample.totals != document.totals:
-        raise TotalsMismatch(f"{name} counted {sample.totals}, but written were {document.totals}")
+    expected = document.totals * (1 if projects is None else projects)
+    if sample.totals != expected:
+        raise TotalsMismatch(f"{name} counted {sample.totals}, but written were {expected}")
     return sample
 
 

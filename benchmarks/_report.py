@@ -2,10 +2,13 @@
 
 import os
 import platform
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
+import attrs
+
+from benchmarks._data import Totals
 from benchmarks._pairs import Result
 
 _COLUMNS = (  # two lines of head, width
@@ -27,6 +30,35 @@ _LEGEND = (
 )
 
 
+@attrs.frozen(kw_only=True)
+class Report:
+    """All that one run of a benchmark found."""
+
+    machine: str
+    versions: dict[str, str]
+    what: str
+    """What was read."""
+    size_mb: float
+    totals: Totals
+    pairs: int
+    server_mb_per_second: float
+    results: list[Result]
+
+    def __str__(self) -> str:
+        """Return heading and table."""
+        totals = (
+            f"{self.totals.jobs:,} jobs, {self.totals.page_count:,} pages, "
+            f"{self.totals.files:,} files, {self.totals.credits_debited:,} credits, "
+            f"{self.totals.completed:,} completed"
+        )
+        return (
+            f"{self.what}, {self.size_mb:.1f} MB; medians of {self.pairs} pairs\n"
+            f"{self.machine}; {listed(self.versions)}\n"
+            f"The server alone: {self.server_mb_per_second:,.0f} MB/s\n"
+            f"Every run found what was generated: {totals}\n\n{table(self.results)}"
+        )
+
+
 def machine() -> str:
     """Return processor, cores and system."""
     model = platform.processor() or platform.machine()
@@ -40,6 +72,11 @@ def machine() -> str:
 def versions(*distributions: str) -> dict[str, str]:
     """Return the versions of Python and of these distributions."""
     return {"Python": platform.python_version()} | {name: version(name) for name in distributions}
+
+
+def listed(versions: Mapping[str, str]) -> str:
+    """Return the versions as one text."""
+    return ", ".join(f"{name} {version}" for name, version in versions.items())
 
 
 def table(results: Sequence[Result]) -> str:

@@ -14,12 +14,13 @@ from typing import Any
 import attrs
 import pytest
 
-from benchmarks import bench_stream
+from benchmarks import bench_bulk, bench_stream
 from benchmarks._data import Document, Library, Shape, Spec, Totals, write
-from benchmarks._measure import Heartbeat, Sample
+from benchmarks._measure import Heartbeat, Sample, Tally
 from benchmarks._pairs import median_of_ratios, summarise
 from benchmarks._processes import ChildFailed, TotalsMismatch, run_contender, serving
 from benchmarks._server import HOST, WARM_UP_PROJECT, ceiling
+from benchmarks.contenders import limit
 
 ROOT = Path(__file__).parent.parent
 
@@ -155,6 +156,15 @@ def test_wrong_totals_are_an_error(document: Document, port: int) -> None:
         run_contender("limit", port, attrs.evolve(document, totals=totals))
 
 
+def test_many_projects_have_the_totals_of_one_each(document: Document, port: int) -> None:
+    """Of three projects three times the totals are demanded."""
+    sample = run_contender("limit", port, document, projects=3)
+    assert document.totals + document.totals + document.totals == sample.totals
+    totals = attrs.evolve(document.totals, files=document.totals.files + 1)
+    with pytest.raises(TotalsMismatch, match="limit counted"):
+        run_contender("limit", port, attrs.evolve(document, totals=totals), projects=3)
+
+
 def test_a_contender_that_fails_is_an_error(document: Document, port: int) -> None:
     """A contender that ends with an error, or does not end in time, is an exception."""
     with pytest.raises(ChildFailed, match="no_such_module"):
@@ -184,6 +194,19 @@ def test_memory_growth_sees_a_short_peak() -> None:
 def test_memory_growth_sees_a_whole_document(document: Document, port: int) -> None:
     """A contender that holds the whole document grows by more than its size."""
     assert run_contender("limit", port, document).growth_bytes > document.size_bytes
+
+
+def test_a_tally_adds_up_many_lists(document: Document) -> None:
+    """Lists are added to what was there, and the first job is the first of all of them."""
+    jobs = limit.decoder.decode(document.path.read_bytes()).jobs
+    tally = Tally()
+    for part in ([], jobs[:10], jobs[10:]):
+        tally.add_all(part)
+        if part:
+            assert tally.first_at <= tally.last_at
+        else:
+            assert tally.first_at == math.inf
+    assert document.totals == tally.totals
 
 
 async def test_the_heartbeat_sees_a_stall() -> None:
@@ -231,20 +254,21 @@ def test_a_summary_compares_within_pairs() -> None:
 def test_wrong_totals_end_the_benchmark(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The command ends with exit code 1 and says which contender counted wrongly."""
+    """The commands end with exit code 1 and say which contender counted wrongly."""
 
     def mismatch(*_: object, **__: object) -> None:
         raise TotalsMismatch("limit counted 2, but written was 1")
 
-    monkeypatch.setattr(bench_stream, "run_pairs", mismatch)
-    assert bench_stream.main(["--jobs", "1"]) == 1
-    assert "limit counted 2" in capsys.readouterr().err
+    for benchmark in (bench_stream, bench_bulk):
+        monkeypatch.setattr(benchmark, "run_pairs", mismatch)
+        assert benchmark.main(["--jobs", "1"]) == 1
+        assert "limit counted 2" in capsys.readouterr().err
 
 
-def run_benchmark(tmp_path: Path, *options: str) -> tuple[str, dict[str, Any]]:
+def run_benchmark(name: str, tmp_path: Path, *options: str) -> tuple[str, dict[str, Any]]:
     """Run the command to its good end; what it printed and what it wrote."""
     file = tmp_path / "report.json"
-    command = [sys.executable, "-m", "benchmarks.bench_stream", *options, "--json", str(file)]
+    command = [sys.executable, "-m", f"benchmarks.{name}", *options, "--json", str(file)]
     done = subprocess.run(
         command, cwd=ROOT, capture_output=True, text=True, timeout=50, check=False
     )
@@ -255,7 +279,7 @@ def run_benchmark(tmp_path: Path, *options: str) -> tuple[str, dict[str, Any]]:
 @pytest.mark.slow
 def test_the_quick_form_is_a_small_run(tmp_path: Path) -> None:
     """`--quick` alone means 3,000 jobs and 3 pairs, of every contender."""
-    output, report = run_benchmark(tmp_path, "--quick")
+    output, report = run_benchmark("bench_stream", tmp_path, "--quick")
     assert (report["totals"]["jobs"], report["pairs"]) == (3_000, 3)
     assert "medians of 3 pairs" in output
     assert "found what was generated: 3,000 jobs" in output
@@ -264,15 +288,24 @@ def test_the_quick_form_is_a_small_run(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_the_command_measures_every_contender(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("name", "options", "jobs"),
+    [
+        ("bench_stream", ["--jobs", "200"], 200),
+        ("bench_bulk", ["--jobs", "5", "--projects", "40"], 200),
+    ],
+)
+def test_the_command_measures_every_contender(
+    tmp_path: Path, name: str, options: list[str], jobs: int
+) -> None:
     """The command checks all totals, prints a line a contender and writes usable figures."""
-    output, report = run_benchmark(tmp_path, "--jobs", "200", "--pairs", "1")
-    assert (report["totals"]["jobs"], report["pairs"]) == (200, 1)
-    assert "found what was generated: 200 jobs" in output
+    output, report = run_benchmark(name, tmp_path, *options, "--pairs", "1")
+    assert (report["totals"]["jobs"], report["pairs"]) == (jobs, 1)
+    assert f"found what was generated: {jobs} jobs" in output
     assert max(map(len, output.splitlines())) <= 120
     lines = [line.split()[0] for line in output.splitlines() if line]
     contenders = [result.pop("contender") for result in report["results"]]
-    assert contenders == ["ours", *bench_stream.OTHERS]
+    assert contenders == ["ours", *bench_bulk.OTHERS]
     assert set(contenders) <= set(lines)
     for result in report["results"]:
         growth = result.pop("peak_growth_mb")  # so few jobs may fit where there was room

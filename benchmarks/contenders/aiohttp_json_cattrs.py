@@ -1,6 +1,8 @@
 """aiohttp's `response.json()`, then cattrs with its default settings and the usual hooks."""
 
 # ruff: noqa: D101 - the models are the API's, field by field
+import asyncio
+from collections.abc import Sequence
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
@@ -11,6 +13,7 @@ import cattrs
 from cattrs.gen import make_dict_structure_fn, override
 
 from benchmarks._measure import Tally, main
+from benchmarks.contenders import IN_FLIGHT
 
 
 class JobStatus(StrEnum):
@@ -85,12 +88,23 @@ converter = make_converter()
 
 async def stream(base_url: str, project_id: str, tally: Tally) -> None:
     """Add up one project's jobs."""
+    await bulk(base_url, [project_id], tally)
+
+
+async def bulk(base_url: str, project_ids: Sequence[str], tally: Tally) -> None:
+    """Add up the jobs of many projects."""
     headers = {"Authorization": "Bearer pgk_bench", "Accept": "application/json"}
+    free = asyncio.Semaphore(IN_FLIGHT)
     async with aiohttp.ClientSession(headers=headers, raise_for_status=True) as session:
-        async with session.get(f"{base_url}/projects/{project_id}/jobs") as response:
-            document = await response.json()
-        tally.add_all(converter.structure(document["jobs"], list[Job]))
+
+        async def read(project_id: str) -> None:
+            async with free:
+                async with session.get(f"{base_url}/projects/{project_id}/jobs") as response:
+                    document = await response.json()
+                tally.add_all(converter.structure(document["jobs"], list[Job]))
+
+        await asyncio.gather(*map(read, project_ids))
 
 
 if __name__ == "__main__":
-    main(stream)
+    main(stream, bulk)

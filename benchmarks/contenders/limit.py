@@ -5,6 +5,8 @@ of them (with it, collections take half of the decoding): what is left when only
 """
 
 # ruff: noqa: D101 - the models are the API's, field by field
+import asyncio
+from collections.abc import Sequence
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
@@ -13,6 +15,7 @@ import aiohttp
 import msgspec
 
 from benchmarks._measure import Tally, main
+from benchmarks.contenders import IN_FLIGHT
 
 
 class JobStatus(StrEnum):
@@ -71,12 +74,23 @@ decoder = msgspec.json.Decoder(JobList)
 
 async def stream(base_url: str, project_id: str, tally: Tally) -> None:
     """Add up one project's jobs."""
+    await bulk(base_url, [project_id], tally)
+
+
+async def bulk(base_url: str, project_ids: Sequence[str], tally: Tally) -> None:
+    """Add up the jobs of many projects."""
     headers = {"Authorization": "Bearer pgk_bench", "Accept": "application/json"}
+    free = asyncio.Semaphore(IN_FLIGHT)
     async with aiohttp.ClientSession(headers=headers, raise_for_status=True) as session:
-        async with session.get(f"{base_url}/projects/{project_id}/jobs") as response:
-            body = await response.read()
-        tally.add_all(decoder.decode(body).jobs)
+
+        async def read(project_id: str) -> None:
+            async with free:
+                async with session.get(f"{base_url}/projects/{project_id}/jobs") as response:
+                    body = await response.read()
+                tally.add_all(decoder.decode(body).jobs)
+
+        await asyncio.gather(*map(read, project_ids))
 
 
 if __name__ == "__main__":
-    main(stream)
+    main(stream, bulk)
