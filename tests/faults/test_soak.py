@@ -1,89 +1,21 @@
 """Thousands of requests, every fifth with a fault: what a long-lived client may keep of them."""
 
 import asyncio
-import gc
 import logging
 import random
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
-import attrs
-import psutil
 import pytest
 
 from plangrep_async import AsyncPlangrep, PlangrepError, RetryPolicy, Timeouts
-from tests.conftest import document
-from tests.faults.streams import IDS, JOBS, pooled, slots, turns
-from tests.raw_server import CHUNKED, Connection, RawServer, Script, chunked, head, response
+from tests.faults.moody import FAULTS, WANTED, Sample, moody, quiet
+from tests.raw_server import RawServer
 
 Connect = Callable[..., AsyncPlangrep]
 
 WAVES, WARM_UP, LISTS, WORKERS = 9, 4, 220, 20
-BODY = document(JOBS[:12])
-WANTED = IDS[:12]
-HALF = len(BODY) // 2
-
-
-async def refuse(conn: Connection) -> None:
-    await conn.send(response(b'{"error":"busy"}', status=503))
-
-
-async def throttle(conn: Connection) -> None:
-    await conn.send(response(status=429, headers=[("Retry-After", "0")]))
-
-
-async def hang_up(conn: Connection) -> None:
-    conn.close()
-
-
-async def reset(conn: Connection) -> None:
-    conn.reset()
-
-
-async def babble(conn: Connection) -> None:
-    await conn.send(b"HTTP/9.9 canary\r\n\r\n")
-    conn.close()
-
-
-async def stall(conn: Connection) -> None:
-    await conn.send(head(headers=[CHUNKED]) + chunked([BODY[:HALF]], terminator=False))
-    await conn.stall()
-
-
-async def bad_chunk(conn: Connection) -> None:
-    await conn.send(head(headers=[CHUNKED]) + chunked([BODY[:HALF]], terminator=False))
-    await asyncio.sleep(0.001)
-    await conn.send(b"canary\r\n")
-
-
-async def cut(conn: Connection) -> None:
-    await conn.send(head(headers=[("Content-Length", str(len(BODY)))]) + BODY[:HALF])
-    conn.close()
-
-
-async def reset_in_body(conn: Connection) -> None:
-    await conn.send(head(headers=[CHUNKED]) + chunked([BODY[:HALF]], terminator=False))
-    await asyncio.sleep(0.001)
-    conn.reset()
-
-
-FAULTS = [refuse, throttle, hang_up, reset, babble, stall, bad_chunk, cut, reset_in_body]
-
-
-def moody(chance: random.Random, served: Counter[str]) -> Script:
-    """Answer four requests of five as they should be, and the fifth with a fault."""
-
-    async def answer(conn: Connection) -> None:
-        served["requests"] += 1
-        if chance.random() < 0.2:
-            fault = chance.choice(FAULTS)
-            served[fault.__name__] += 1
-            await fault(conn)
-        else:
-            await conn.send(response(BODY))
-
-    return answer
 
 
 async def read(client: AsyncPlangrep, chance: random.Random) -> str:
@@ -113,38 +45,6 @@ async def read(client: AsyncPlangrep, chance: random.Random) -> str:
     assert seen == WANTED[: len(seen)]
     assert delivered in {None, len(seen)}
     return outcome
-
-
-@attrs.frozen
-class Sample:
-    """What a process has at a quiet moment."""
-
-    descriptors: int
-    tasks: int
-    resident_bytes: int
-    objects: int
-
-
-async def quiet(server: RawServer, client: AsyncPlangrep) -> Sample:
-    """End the connections that wait in the pool, forget the server's records, and look."""
-    assert slots(client) == 0
-    await server.wait_until(
-        lambda: sum(conn.ended is None for conn in server.accepted) == pooled(client)
-    )
-    for conn in server.accepted:
-        conn.close()
-    await asyncio.gather(*server._tasks)
-    for record in (server._tasks, server.accepted, server.requests):
-        record.clear()
-    await turns(20)
-    gc.collect()
-    process = psutil.Process()
-    return Sample(
-        descriptors=process.num_fds(),
-        tasks=len(asyncio.all_tasks()),
-        resident_bytes=process.memory_info().rss,
-        objects=len(gc.get_objects()),
-    )
 
 
 @pytest.mark.fault("L8")
