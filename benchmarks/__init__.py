@@ -2,12 +2,15 @@
 
 `python -m benchmarks.bench_stream` asks one question: how fast, how soon, in how much memory and
 with what effect on everything else in the event loop does one big list of jobs become objects?
-`python -m benchmarks.bench_bulk` asks it for hundreds of lists, 32 at a time.
+`python -m benchmarks.bench_bulk` asks it for hundreds of lists, 32 at a time,
+`python -m benchmarks.bench_memory` asks for ten thousand lists in how much memory, and
+`python -m benchmarks.bench_throttled` how long they take where the server limits the rate.
 
 The parts, for whoever adds a contender or a question:
 
 - `_data`: seeded documents whose sums are known before anyone parses them
 - `_server`: a static server in a process of its own, and its ceiling
+- `_limited`: servers with a rate limit, which remember every request
 - `contenders`: one small module each; every run is a new process
 - `_measure`: what is measured inside that process
 - `_processes`: starting, timing out and stopping the processes

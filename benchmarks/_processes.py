@@ -12,6 +12,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from benchmarks._data import Document
 from benchmarks._measure import Sample
@@ -19,6 +20,7 @@ from benchmarks._measure import Sample
 _ROOT = Path(__file__).parent.parent
 _ENVIRONMENT = ("PATH", "PYTHONPATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
 _START_SECONDS = 30.0
+_END_SECONDS = 10.0
 
 
 class ChildFailed(Exception):
@@ -32,27 +34,60 @@ class TotalsMismatch(Exception):
 @contextlib.contextmanager
 def serving(document: Document, warm_up: Document) -> Iterator[int]:
     """Serve the document from a child process; the value is its port."""
-    arguments = ["benchmarks._server", str(document.path), str(warm_up.path)]
+    with _server("_server", document.path, warm_up.path) as (_, port):
+        yield int(port)
+
+
+@contextlib.contextmanager
+def limited(
+    kind: str, rate: int, projects: int, jobs: int
+) -> Iterator[tuple[str, list[tuple[float, int]]]]:
+    """Run a server of `_limited`; the value is its greeting, and what it saw after the block."""
+    arrivals: list[tuple[float, int]] = []
+    with _server("_limited", kind, rate, projects, jobs) as (process, greeting):
+        yield greeting, arrivals
+        with _killed_after(process, _START_SECONDS):
+            output, _ = process.communicate()
+        if not output:
+            raise ChildFailed("the server did not end in order")
+        arrivals += [(moment, status) for moment, status in json.loads(output)]
+
+
+@contextlib.contextmanager
+def _server(module: str, *arguments: object) -> Iterator[tuple["subprocess.Popen[str]", str]]:
+    """Run a module that prints a line and serves; the value is its process, and the line."""
     process = subprocess.Popen(
-        [sys.executable, "-m", *arguments],
+        [sys.executable, "-m", f"benchmarks.{module}", *map(str, arguments)],
         cwd=_ROOT,
         env=_environment(),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
+        text=True,
     )
-    starting = threading.Timer(_START_SECONDS, process.kill)
     with process:  # closes the pipes and waits
         try:
-            starting.start()
             assert process.stdout is not None
-            port = process.stdout.readline()
-            if not port:
+            with _killed_after(process, _START_SECONDS):
+                greeting = process.stdout.readline()
+            if not greeting:
                 raise ChildFailed("the server did not start")
-            starting.cancel()
-            yield int(port)
+            yield process, greeting
         finally:
-            starting.cancel()
-            process.kill()  # it holds nothing that needs an orderly end
+            if process.stdin is not None and not process.stdin.closed:
+                process.stdin.close()  # asks for its end: nginx is a child of this child
+            with _killed_after(process, _END_SECONDS):
+                process.wait()
+
+
+@contextlib.contextmanager
+def _killed_after(process: "subprocess.Popen[str]", seconds: float) -> Iterator[None]:
+    """Kill the process if the block takes longer."""
+    timer = threading.Timer(seconds, process.kill)
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def run_contender(
@@ -68,32 +103,48 @@ def run_contender(
     It reads one project as a stream, or as many as `projects` says, each with that document.
     `timeout` is in seconds and covers the whole process. Raises `ChildFailed` or `TotalsMismatch`.
     """
-    command = [sys.executable, "-m", f"benchmarks.contenders.{name}", str(port)]
-    if projects is not None:
-        command.append(str(projects))
+    arguments = [port] if projects is None else [port, projects]
+    output = _output(name, name, *arguments, timeout=timeout)
     try:
-        done = subprocess.run(
-            command,
-            cwd=_ROOT,
-            env=_environment(),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=timeout,
-            check=True,
-        )
-    except subprocess.TimeoutExpired:
-        raise ChildFailed(f"{name} was not done after {timeout:g} s") from None
-    except subprocess.CalledProcessError as error:
-        raise ChildFailed(f"{name} ended with {error.returncode}:\n{error.stderr}") from None
-    try:
-        sample = Sample.from_json(json.loads(done.stdout))
+        sample = Sample.from_json(json.loads(output))
     except (ValueError, TypeError, KeyError):
-        raise ChildFailed(f"{name} printed no sample, but {done.stdout[:200]!r}") from None
+        raise ChildFailed(f"{name} printed no sample, but {output[:200]!r}") from None
     expected = document.totals * (1 if projects is None else projects)
     if sample.totals != expected:
         raise TotalsMismatch(f"{name} counted {sample.totals}, but written were {expected}")
     return sample
+
+
+def run_throttled(name: str, greeting: str, *, timeout: float = 300.0) -> dict[str, Any]:
+    """Run a contender of `contenders.throttled` against that server; return what it found."""
+    output = _output(name, "throttled", name, given=greeting, timeout=timeout)
+    found: dict[str, Any] = json.loads(output)
+    return found
+
+
+def run_memory(port: int, projects: int, *, timeout: float = 300.0) -> dict[str, int]:
+    """Run `contenders.memory` against the server; return what it found."""
+    found: dict[str, int] = json.loads(_output("memory", "memory", port, projects, timeout=timeout))
+    return found
+
+
+def _output(name: str, module: str, *arguments: object, given: str = "", timeout: float) -> str:
+    """Run a contender in a new process; return what it printed."""
+    try:
+        return subprocess.run(
+            [sys.executable, "-m", f"benchmarks.contenders.{module}", *map(str, arguments)],
+            cwd=_ROOT,
+            env=_environment(),
+            input=given,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=True,
+        ).stdout
+    except subprocess.TimeoutExpired:
+        raise ChildFailed(f"{name} was not done after {timeout:g} s") from None
+    except subprocess.CalledProcessError as error:
+        raise ChildFailed(f"{name} ended with {error.returncode}:\n{error.stderr}") from None
 
 
 def _environment() -> dict[str, str]:

@@ -10,15 +10,16 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import attrs
 import pytest
 
-from benchmarks import bench_bulk, bench_stream
+from benchmarks import bench_bulk, bench_stream, bench_throttled
 from benchmarks._data import Document, Library, Shape, Spec, Totals, write
 from benchmarks._measure import Heartbeat, Sample, Tally
 from benchmarks._pairs import median_of_ratios, summarise
-from benchmarks._processes import ChildFailed, TotalsMismatch, run_contender, serving
+from benchmarks._processes import ChildFailed, TotalsMismatch, limited, run_contender, serving
 from benchmarks._server import HOST, WARM_UP_PROJECT, ceiling
 from benchmarks.contenders import limit
 
@@ -265,14 +266,16 @@ def test_wrong_totals_end_the_benchmark(
         assert "limit counted 2" in capsys.readouterr().err
 
 
-def run_benchmark(name: str, tmp_path: Path, *options: str) -> tuple[str, dict[str, Any]]:
+def run_benchmark(
+    name: str, tmp_path: Path, *options: str, quiet: bool = True
+) -> tuple[str, dict[str, Any]]:
     """Run the command to its good end; what it printed and what it wrote."""
     file = tmp_path / "report.json"
     command = [sys.executable, "-m", f"benchmarks.{name}", *options, "--json", str(file)]
     done = subprocess.run(
         command, cwd=ROOT, capture_output=True, text=True, timeout=50, check=False
     )
-    assert (done.returncode, done.stderr) == (0, "")
+    assert (done.returncode, done.stderr if quiet else "") == (0, "")
     return done.stdout, json.loads(file.read_text())
 
 
@@ -311,3 +314,57 @@ def test_the_command_measures_every_contender(
         growth = result.pop("peak_growth_mb")  # so few jobs may fit where there was room
         assert 0 <= growth < math.inf
         assert all(0 < figure < math.inf for figure in result.values())
+
+
+# Many projects
+
+
+def test_the_histogram_is_around_the_first_refusal() -> None:
+    """Requests count in the step in which they came; what is far away does not."""
+    arrivals = [(10.0, 200), (10.96, 200), (11.01, 429), (11.02, 429), (12.12, 200), (20.0, 429)]
+    counts = bench_throttled.histogram(arrivals)
+    assert [(step, count) for step, count in enumerate(counts) if count] == [
+        (3, 1),
+        (4, 2),
+        (26, 1),
+    ]
+    assert set(bench_throttled.histogram([(1.0, 200)])) == {0}
+
+
+def test_a_limited_server_remembers_every_request() -> None:
+    """The arrivals are there after the block, the refused ones included."""
+    with limited("emulator", 2, 3, 1) as (greeting, arrivals):
+        server = json.loads(greeting)
+        url = urlsplit(server["base_url"])
+        connection = http.client.HTTPConnection(str(url.hostname), url.port, timeout=10)
+        for project_id in server["project_ids"]:
+            headers = {"Authorization": f"Bearer {server['api_key']}"}
+            connection.request("GET", f"{url.path}/projects/{project_id}/jobs", headers=headers)
+            connection.getresponse().read()
+        connection.close()
+        assert arrivals == []
+    assert [status for _, status in arrivals] == [200, 200, 429]
+
+
+@pytest.mark.slow
+def test_throttled_contenders_find_every_job(tmp_path: Path) -> None:
+    """Both contenders read all projects of each server, and every refused request is counted."""
+    output, report = run_benchmark("bench_throttled", tmp_path, "--projects", "220", quiet=False)
+    assert "exactly once" in output
+    assert max(map(len, output.splitlines())) <= 120
+    runs = {(result["server"], result["contender"]): result for result in report["results"]}
+    servers = dict.fromkeys(server for server, _ in runs)
+    assert set(runs) == {(server, name) for server in servers for name in ("ours", "gather")}
+    for result in runs.values():
+        assert (result["requests"] - result["refused"], result["failed_projects"]) == (220, 0)
+        assert result["seconds"] > 0
+
+
+@pytest.mark.slow
+def test_memory_is_measured_for_a_tenth_and_for_all(tmp_path: Path) -> None:
+    """Two runs find all jobs of 10 and of 100 projects."""
+    output, report = run_benchmark("bench_memory", tmp_path, "--projects", "100", "--jobs", "3")
+    found = [(result["projects"], result["jobs"]) for result in report["results"]]
+    assert found == [(10, 30), (100, 300)]
+    assert all(0 <= result["growth_mb"] < math.inf for result in report["results"])
+    assert "list_jobs_many" in output
