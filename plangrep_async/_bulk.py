@@ -102,7 +102,7 @@ class JobStream(AsyncIterator[Job]):
     async def __aenter__(self) -> Self:
         if self._workers is not None:
             raise ConfigurationError("this stream was entered before: call list_jobs_many again")
-        count = min(self._most_workers, self._ids.most)
+        count = max(1, min(self._most_workers, self._ids.most))  # ids may come later
         self._workers = {asyncio.create_task(self._work()) for _ in range(count)}
         for worker in self._workers:
             worker.add_done_callback(self._note_end)

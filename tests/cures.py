@@ -407,7 +407,7 @@ MUTANTS = [
         "as many workers as requests",
         "K4 K9",
         "_bulk.py",
-        "count = min(self._most_workers, self._ids.most)",
+        "count = max(1, min(self._most_workers, self._ids.most))",
         "count = 64",
     ),
     Mutant(

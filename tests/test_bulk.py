@@ -188,6 +188,7 @@ async def test_the_first_failure_comes_after_the_jobs_before_it_and_ends_all(
     assert warnings(caplog) == []
 
 
+@pytest.mark.fault("L5")
 async def test_a_failure_that_nobody_waited_for_is_logged(
     connect: Connect, caplog: pytest.LogCaptureFixture
 ) -> None:

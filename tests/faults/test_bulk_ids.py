@@ -226,6 +226,18 @@ async def test_ids_that_cannot_be_one_fail_alone_or_end_the_stream(connect: Conn
 
 
 @pytest.mark.fault("K9")
+async def test_ids_that_come_after_the_call_are_read(connect: Connect) -> None:
+    """A list that was empty when the stream was made, and has grown since, is no empty stream."""
+    ids: list[str] = []
+    async with RawServer(lists(1)) as server, connect(server.base_url) as client:
+        stream = client.list_jobs_many(ids)
+        ids.extend(names(3))
+        async with stream as jobs:
+            assert set(await by_its_project(jobs)) == set(names(3))
+        assert jobs.progress.projects_total == 3
+
+
+@pytest.mark.fault("K9")
 async def test_no_more_workers_than_ids(connect: Connect) -> None:
     """A short list has as many tasks as ids, an endless one as many as requests are allowed."""
     async with RawServer([]) as server:
