@@ -79,7 +79,8 @@ class Pace:
             growth = _SLOW_GROWTH * (now - self._slowed_at)
             if not self._has_found_limit:
                 growth = max(growth, _FAST_GROWTH)
-            step = min(now - self._grown_at, _LONGEST_STEP)
+            step = min(now - max(self._grown_at, self.paused_until), _LONGEST_STEP)
+            step = max(step, 0.0)  # an answer may come in the pause
             self.rate *= math.exp(min(growth, _FAST_GROWTH) * step)
             self._grown_at = now
 
