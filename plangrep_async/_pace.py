@@ -10,7 +10,9 @@ A second: nothing is limited until the first 429, for no API says its limit. The
 little below that of the answers just counted. Time counts in which an answer was waited for, and a
 pause does not: a bucket of tokens fills in it, so what follows a pause would look slow. The first
 count may be of a burst that nothing can be read from, so the pace grows fast until a second 429
-has shown where the limit is, and from then on slowly, the faster the longer all is calm.
+has shown where the limit is, and from then on slowly, the faster the longer all is calm. Not every
+429 is about the pace: one project may be refused for its own sake, and others must not pay for it.
+So a few refusals that ask for no pause change nothing, and the pace keeps a part of the best one.
 """
 
 import math
@@ -18,7 +20,11 @@ import math
 _BELOW = 0.9  # of what was counted
 _LEAST_COUNTED = 0.25  # seconds: a shorter burst says nothing of what lasts
 _ONE_EVENT = 0.5  # seconds: so long the pace is not lowered again
+_FEW = 0.03  # of the answers: so many refusals, that ask for no pause, slow nobody down
+_LEAST_OF_BEST = 0.25  # of the best rate that was counted: the pace does not sink below
+_HALF_LIFE = 60.0  # seconds, of that best rate
 _FAST_GROWTH = 1.5  # per second, of the pace
+_FASTEST = 1e5  # requests a second: as good as no limit
 _SLOW_GROWTH = 0.003  # per second, for each second that all was calm
 _LONGEST_STEP = 0.5  # seconds: who asks seldom learns slowly
 _SLACK = 0.01  # seconds: how late timers are; what they make late is caught up with
@@ -42,7 +48,9 @@ class Pace:
         self._slowed_at = -math.inf
         self._grown_at = -math.inf
         self._has_found_limit = False
+        self._best = 0.0  # answers a second
         self._counted = 0  # answers since the pace was lowered
+        self._refused = 0  # since then, what came of the lowering aside
         self._busy = 0.0  # seconds since then in which a request was in flight
         self._busy_since = 0.0
 
@@ -81,7 +89,8 @@ class Pace:
                 growth = max(growth, _FAST_GROWTH)
             step = min(now - max(self._grown_at, self.paused_until), _LONGEST_STEP)
             step = max(step, 0.0)  # an answer may come in the pause
-            self.rate *= math.exp(min(growth, _FAST_GROWTH) * step)
+            faster = self.rate * math.exp(min(growth, _FAST_GROWTH) * step)
+            self.rate = min(faster, _FASTEST)
             self._grown_at = now
 
     def throttled(self, sent: float, now: float, retry_after: float | None) -> None:
@@ -91,14 +100,21 @@ class Pace:
             self.paused_until = max(self.paused_until, now + retry_after)
         if sent <= self._slowed_at or now - self._slowed_at < _ONE_EVENT:
             return
+        self._refused += 1
+        if not retry_after and self._refused < _FEW * self._counted:
+            return
         if self.rate is None:
             # With no answer at all nothing is known but that it must not be all at once.
             self.rate = _BELOW * self._counted_rate(now) if self._counted else self._most
         else:
-            self.rate = _BELOW * min(self.rate, max(self._counted_rate(now), self.rate / 2))
+            counted = self._counted_rate(now)
+            forgotten = 0.5 ** ((now - self._slowed_at) / _HALF_LIFE)
+            self._best = max(counted, self._best * forgotten)
+            lower = _BELOW * min(self.rate, max(counted, self.rate / 2))
+            self.rate = min(self.rate, max(lower, self._best * _LEAST_OF_BEST))
             self._has_found_limit = True
         self._slowed_at = self._grown_at = self._busy_since = now
-        self._counted, self._busy = 0, 0.0
+        self._counted, self._refused, self._busy = 0, 0, 0.0
 
     def congested(self, sent: float, now: float) -> None:
         """Note a 503, or a time-out, of a request that was sent at that moment."""

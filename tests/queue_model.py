@@ -75,6 +75,19 @@ class Sliding:
 
 
 @dataclass
+class Moody:
+    """Refuses a share of all requests, at whatever pace they come."""
+
+    share: float
+    says: float | None = None
+    _chance: random.Random = field(default_factory=lambda: random.Random(3))
+
+    def __call__(self, now: float) -> float | None:
+        """Take it, or not."""
+        return (self.says or 0.0) if self._chance.random() < self.share else None
+
+
+@dataclass
 class Run:
     """What came of a fetch."""
 

@@ -6,7 +6,7 @@ from itertools import pairwise
 import pytest
 
 from plangrep_async._pace import Pace
-from tests.queue_model import Bucket, Run, Sliding, Window, fetch
+from tests.queue_model import Bucket, Moody, Run, Sliding, Window, fetch
 
 
 def busy(pace: Pace, *, answers: int, seconds: float, begin: float = 0.0) -> float:
@@ -36,7 +36,7 @@ def test_the_first_429_sets_the_rate_below_that_of_the_answers() -> None:
     pace = Pace(8)
     now = busy(pace, answers=100, seconds=1.0)
     pace.start(now)
-    pace.throttled(now, now, None)
+    pace.throttled(now, now, 0.001)
     assert pace.rate == pytest.approx(90.0)
 
 
@@ -45,7 +45,7 @@ def test_a_short_burst_counts_as_a_quarter_of_a_second() -> None:
     pace = Pace(8)
     now = busy(pace, answers=50, seconds=0.01)
     pace.start(now)
-    pace.throttled(now, now, None)
+    pace.throttled(now, now, 0.001)
     assert pace.rate == pytest.approx(0.9 * 50 / 0.25)
 
 
@@ -64,10 +64,10 @@ def test_answers_to_what_was_sent_before_do_not_slow_down_again() -> None:
     busy(pace, answers=100, seconds=1.0)
     for number in range(20):
         pace.start(1.0)
-        pace.throttled(1.0, 1.01 + number / 1000, None)
+        pace.throttled(1.0, 1.01 + number / 1000, 0.001)
     assert pace.rate == pytest.approx(0.9 * 100 / 1.01)
     before = pace.rate
-    pace.throttled(1.9, 2.0, None)
+    pace.throttled(1.9, 2.0, 0.001)
     assert pace.rate == pytest.approx(before * 0.9 / 2)
 
 
@@ -75,8 +75,8 @@ def test_no_event_more_than_halves_the_rate() -> None:
     """A server that is silent for a moment does not stop the client."""
     pace = Pace(8)
     busy(pace, answers=100, seconds=1.0)
-    pace.throttled(0.9, 1.0, None)
-    pace.throttled(5.0, 5.1, None)
+    pace.throttled(0.9, 1.0, 0.001)
+    pace.throttled(5.0, 5.1, 0.001)
     assert pace.rate == pytest.approx(90.0 / 2 * 0.9)
 
 
@@ -109,12 +109,12 @@ def test_the_rate_grows_while_all_is_calm() -> None:
     """Fast until a second 429 has shown the limit, then slowly; an idle client learns nothing."""
     pace = Pace(8)
     busy(pace, answers=100, seconds=1.0)
-    pace.throttled(0.9, 1.0, None)
+    pace.throttled(0.9, 1.0, 0.001)
     first = pace.rate
     now = busy(pace, answers=50, seconds=1.0, begin=1.0)
     assert first is not None
     assert pace.rate == pytest.approx(first * math.exp(1.5), rel=0.05)
-    pace.throttled(1.9, now, None)
+    pace.throttled(1.9, now, 0.001)
     second = pace.rate
     assert second is not None
     busy(pace, answers=50, seconds=1.0, begin=now)
@@ -234,3 +234,31 @@ def test_the_limit_settles_where_a_server_takes_no_more() -> None:
     assert min(settled) > 4.5
     assert max(settled) < 12
     assert sum(settled) / len(settled) > 6
+
+
+def test_a_few_refusals_that_ask_for_no_pause_slow_nobody_down() -> None:
+    """One in fifty is refused for its own sake: the fetch takes hardly longer than without."""
+    free = fetch(lambda _: None, Pace(64), requests=4000)
+    moody = fetch(Moody(0.02), Pace(64), requests=4000)
+    assert moody.refused > 50
+    assert moody.seconds < 4 * free.seconds
+
+
+def test_the_pace_keeps_a_part_of_the_best_one() -> None:
+    """Refused again and again, it sinks to a quarter of what was counted, and no further."""
+    pace = Pace(64)
+    now = 0.0
+    for answers in (100, 100, *[8] * 10):
+        now = busy(pace, answers=answers, seconds=1.0, begin=now)
+        pace.throttled(now - 0.001, now, 0.001)
+    # The best one is forgotten slowly: by half in a minute.
+    assert pace.rate == pytest.approx(100 / 4 * 0.5 ** (10 / 60), rel=0.05)
+
+
+def test_one_refusal_among_many_answers_says_nothing() -> None:
+    """Without a `Retry-After` it takes three in a hundred to be slower."""
+    pace = Pace(64)
+    now = busy(pace, answers=100, seconds=1.0)
+    for rate in (None, None, pytest.approx(90.0, rel=0.01)):
+        pace.throttled(now, now + 0.001, None)
+        assert pace.rate == rate

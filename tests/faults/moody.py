@@ -1,8 +1,4 @@
-"""A server of which every fifth answer is a fault, and what a process has beside it.
-
-No fault is a 429: at every fiftieth request, whatever the pace, it would tell the client to be
-slower and slower, and the client would.
-"""
+"""A server of which every fifth answer is a fault, and what a process has beside it."""
 
 import asyncio
 import gc
@@ -24,6 +20,10 @@ HALF = len(BODY) // 2
 
 async def refuse(conn: Connection) -> None:
     await conn.send(response(b'{"error":"busy"}', status=503))
+
+
+async def throttle(conn: Connection) -> None:
+    await conn.send(response(status=429, headers=[("Retry-After", "0")]))
 
 
 async def hang_up(conn: Connection) -> None:
@@ -61,7 +61,7 @@ async def reset_in_body(conn: Connection) -> None:
     conn.reset()
 
 
-FAULTS = [refuse, hang_up, reset, babble, stall, bad_chunk, cut, reset_in_body]
+FAULTS = [refuse, throttle, hang_up, reset, babble, stall, bad_chunk, cut, reset_in_body]
 
 
 def moody(chance: random.Random, served: Counter[str]) -> Script:
