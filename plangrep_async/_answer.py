@@ -1,11 +1,11 @@
 """One answer as a list of elements, batch by batch: the bytes of its body, decoded."""
 
+import asyncio
 from collections.abc import Iterator, Sequence
 from typing import Generic, TypeAlias, TypeVar
 
 from plangrep_async._jsonarray import ArrayDecoder
 from plangrep_async._transport import Body
-from plangrep_async._turns import Turns
 from plangrep_async.converter import InvalidElement
 from plangrep_async.errors import InvalidResponse
 
@@ -16,11 +16,10 @@ Batch: TypeAlias = Sequence[T | InvalidElement]
 class Answer(Generic[T]):
     """The elements of one answer."""
 
-    def __init__(self, body: Body, decoder: ArrayDecoder[T | InvalidElement], turns: Turns) -> None:
+    def __init__(self, body: Body, decoder: ArrayDecoder[T | InvalidElement]) -> None:
         self.what = body.what
         self._body = body
         self._decoder = decoder
-        self._turns = turns
         self._decoded: Iterator[Batch[T]] = iter(())
         self._is_fed = False  # there may be something to decode
 
@@ -36,7 +35,7 @@ class Answer(Generic[T]):
         """
         while True:
             if self._is_fed:
-                await self._turns.next()  # while bytes are here nothing else would give one
+                await asyncio.sleep(0)  # while bytes are here nothing else would give one
             try:
                 for batch in self._decoded:
                     return batch

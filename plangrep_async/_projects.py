@@ -47,7 +47,7 @@ class ProjectReader:
     async def _attempt(self) -> list[Project]:
         body = await self._transport.open(PROJECTS_PATH)
         decoder = ArrayDecoder("projects", self._decode, max_element_bytes=self._max_bytes)
-        answer = Answer(body, decoder, self._transport.turns)
+        answer = Answer(body, decoder)
         projects: list[Project] = []
         try:
             while (batch := await answer.next_batch()) is not None:

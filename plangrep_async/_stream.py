@@ -192,7 +192,7 @@ class JobReader:
         self._openings += 1
         self._elements = 0
         decoder = ArrayDecoder("jobs", self._decode, max_element_bytes=self._max_job_bytes)
-        return Answer(body, decoder, self._transport.turns)
+        return Answer(body, decoder)
 
     def _select(self, batch: Batch[Job]) -> Sequence[Job]:
         """Take what is wanted of a batch; note the failure, or the end, that follows it."""

@@ -26,7 +26,6 @@ LEVELS = {
     "_boundaries": 0,
     "_jsontext": 0,
     "_pace": 0,
-    "_turns": 0,
     "_interrupt": 0,
     "emulator": 0,
     "converter": 1,

@@ -24,7 +24,6 @@ from plangrep_async._transport.body import Body
 from plangrep_async._transport.failures import NETWORK_ERRORS, NotSent, connection_failure
 from plangrep_async._transport.session import Session, header_deadline
 from plangrep_async._transport.timeouts import Timeouts
-from plangrep_async._turns import Turns
 from plangrep_async.errors import (
     ApiStatusError,
     AuthenticationError,
@@ -73,8 +72,6 @@ class Transport:
         self._budget = RetryBudget()
         self._random = Random()  # noqa: S311  # jitter, no secret
         self._retried: dict[Any, Any] = {}
-        self.turns = Turns()
-        """Shared by all who decode what comes."""
 
     def retrying(self, attempt: Attempt[P, T]) -> Attempt[P, T]:
         """Wrap a coroutine function, once: transient errors are tried again as the policy says."""
