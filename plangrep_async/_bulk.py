@@ -26,6 +26,7 @@ from plangrep_async.errors import ClientClosed, ConfigurationError
 from plangrep_async.models import Job
 
 _log = logging.getLogger("plangrep_async")
+_NO_END = "a function of the caller's raised StopAsyncIteration"  # a loop would just end with it
 OnError = Literal["raise", "collect"]
 OnProjectEnd = Callable[[ProjectOutcome], Awaitable[None]]
 
@@ -141,6 +142,8 @@ class JobStream(AsyncIterator[Job]):
             if not isinstance(final, ClientClosed):
                 self._final = None  # it is raised once, and then the stream is at its end
             self._raised = final
+            if isinstance(final, StopAsyncIteration):
+                raise RuntimeError(_NO_END) from final
             raise final
         raise StopAsyncIteration
 
@@ -176,9 +179,12 @@ class JobStream(AsyncIterator[Job]):
         if outcome.error is not None and self._raises:
             self._final = outcome.error  # now, for the hook may raise or be cancelled
         if self._on_project_end is not None:
-            done = self._on_project_end(outcome)
-            if isawaitable(done):
-                await done
+            try:
+                done = self._on_project_end(outcome)
+                if isawaitable(done):
+                    await done
+            except StopAsyncIteration as error:
+                raise RuntimeError(_NO_END) from error
 
     def _end(self, final: Exception) -> None:
         """End everything now."""

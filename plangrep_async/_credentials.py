@@ -3,6 +3,7 @@
 import asyncio
 import inspect
 import os
+import re
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -11,6 +12,8 @@ from plangrep_async.errors import ConfigurationError
 KeySource = str | Callable[[], str] | Callable[[], Awaitable[str]]
 
 ENVIRONMENT_VARIABLE = "PLANGREP_API_KEY"
+
+_REMEMBERED = 7  # keys before the last one, which answers on their way may still repeat
 
 
 class Credentials:
@@ -51,17 +54,24 @@ class Credentials:
         """Ask for another key than that of a version; whether there is another one now."""
         async with self._asking:
             if self._ask is not None and refused == self.version:
-                self._keys = (await _asked_key(self._ask), *self._keys[:1])
+                self._keys = (await _asked_key(self._ask), *self._keys[:_REMEMBERED])
                 self.version += 1
-                if self._keys[0] != self._keys[-1]:
+                if self._keys[:1] != self._keys[1:2] != ():
                     self._changed_at = self.version
             return self._changed_at > refused
 
     def hide(self, text: str) -> str:
-        """Take the key, and the one before it, out of what a server sent back."""
+        """Take the key, and those before it, out of what a server sent back, however escaped."""
         for key in self._keys:
-            text = text.replace(key, "[API key]")
+            text = re.sub("".join(map(_spellings, key)), "[API key]", text)
         return text
+
+
+def _spellings(character: str) -> str:
+    """Give a pattern for a character, plain or escaped in JSON, in a JSON string, or in a URL."""
+    number = ord(character)
+    escaped = rf"\\{{1,8}}(?:u{number:04x}|x{number:02x})|%{number:02x}"
+    return rf"(?:\\{{0,8}}{re.escape(character)}|(?i:{escaped}))"
 
 
 async def _asked_key(ask: Callable[[], Any]) -> str:

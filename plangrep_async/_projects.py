@@ -11,6 +11,8 @@ from plangrep_async.converter import InvalidElement
 from plangrep_async.errors import ClientClosed, InvalidResponse
 from plangrep_async.models import Project
 
+_MOST_BYTES = 64 << 20  # of a list that is held whole: some 200,000 projects
+
 
 class ProjectReader:
     """Reads the list once, all of it again where it breaks: without an order it has no place."""
@@ -35,6 +37,8 @@ class ProjectReader:
         try:
             projects = await self._network.wait_for(self._fetch(self))
         except TimeoutError:
+            if not self._network.is_aborted:
+                raise  # it is the caller's own: of the function that gives the key, say
             projects = []
         if self._network.is_aborted:
             raise ClientClosed("the client was closed while its list of projects was read")
@@ -56,6 +60,8 @@ class ProjectReader:
                         place = f"element {len(projects)} is no project"
                         raise InvalidResponse(f"{answer.what}: {place}, {element.reason}")
                     projects.append(element)
+                if answer.bytes_read > _MOST_BYTES:
+                    raise InvalidResponse(f"{answer.what}: the list of projects is too large")
         finally:
             answer.close()
         return projects

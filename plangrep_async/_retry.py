@@ -101,19 +101,21 @@ def waits(
 ) -> Generator[float, Any, None]:
     """Give the wait after each failed try, whose error is sent in; end where patience ends.
 
-    An error that `is_spared` costs time, and neither an attempt nor what `afford` would take.
+    An error that `is_spared` costs time, and neither an attempt nor what `afford` would take: as
+    long as there are waits that take time.
     `afford` is asked last, with the error, before a wait is given. In the form of `backoff`'s wait
     generators: the first value is no wait.
     """
     spent = wait = 0.0
-    failures = 0
+    tries = failures = 0
     while policy.attempts > 1:
         error = yield wait
-        spared = is_spared(error)
+        spared = policy.first_wait > 0 and is_spared(error)
+        tries += 1
         failures += not spared
         if failures == policy.attempts:
             return
-        longest = min(policy.max_wait, policy.first_wait * 2.0 ** min(max(failures - 1, 0), 64))
+        longest = min(policy.max_wait, policy.first_wait * 2.0 ** min(tries - 1, 64))
         floor = getattr(error, "retry_after", None) or 0.0
         least = max(longest / 2, floor)
         if spent + least > policy.budget or not (spared or afford(error)):

@@ -235,7 +235,7 @@ MUTANTS = [
         "the key is hidden in what a server says",
         "X4",
         "_credentials.py",
-        'text = text.replace(key, "[API key]")',
+        'text = re.sub("".join(map(_spellings, key)), "[API key]", text)',
         "pass",
     ),
     Mutant(
@@ -360,16 +360,8 @@ MUTANTS = [
         "_bulk.py",
         "            self._final = outcome.error  # now, for the hook may raise or be cancelled\n"
         "        if self._on_project_end is not None:\n"
-        "            done = self._on_project_end(outcome)\n"
-        "            if isawaitable(done):\n"
-        "                await done\n",
-        "            pass\n"
-        "        if self._on_project_end is not None:\n"
-        "            done = self._on_project_end(outcome)\n"
-        "            if isawaitable(done):\n"
-        "                await done\n"
-        "        if outcome.error is not None and self._raises:\n"
-        "            self._final = outcome.error\n",
+        "            try:\n",
+        "            pass\n        if self._on_project_end is not None:\n            try:\n",
     ),
     Mutant(
         "the block waits for its workers",

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import logging
 from collections import Counter
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -606,3 +607,39 @@ async def test_a_step_that_is_cancelled_loses_nothing(connect: Connect) -> None:
             assert [i for i in seen if i.startswith(name)] == ids_of(name, 6)
         assert len(seen) == 18
         assert len(server.requests) == 3
+
+
+async def nothing_more() -> None:
+    """Raise what a loop takes for its normal end."""
+
+    async def empty() -> AsyncIterator[None]:
+        return
+        yield
+
+    await anext(empty())
+
+
+@pytest.mark.parametrize("where", ["on_project_end", "on_invalid"])
+async def test_a_hook_that_raises_the_end_of_iteration_is_no_end(
+    connect: Connect, where: str
+) -> None:
+    """`StopAsyncIteration` of the caller's becomes a `RuntimeError`, as in any generator."""
+
+    async def on_project_end(_: ProjectOutcome) -> None:
+        await nothing_more()
+
+    def on_invalid(_: InvalidElement) -> None:
+        raise StopAsyncIteration
+
+    hooks: dict[str, Any] = {"on_project_end": on_project_end, "on_invalid": on_invalid}
+
+    async def answer(conn: Connection) -> None:
+        await conn.send(response(document([wire_job(0), {}])))
+
+    async with RawServer([answer, ...]) as server, connect(server.base_url) as client:
+        with pytest.raises(RuntimeError, match="StopAsyncIteration") as caught:
+            async with client.list_jobs_many(
+                ["a"], on_error="raise", **{"on_invalid": lambda _: None, where: hooks[where]}
+            ) as jobs:
+                _ = [job async for job in jobs]
+        assert isinstance(caught.value.__cause__, StopAsyncIteration)

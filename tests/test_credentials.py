@@ -273,3 +273,25 @@ async def test_a_server_that_sends_the_key_as_request_id_does_not_reveal_it(
             _ = [job async for job in client.list_jobs(PROJECT)]
     assert caught.value.request_id
     assert leaks(caught.value, CANARY) == []
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "pgk/live+canary==",
+        r"pgk\/live+canary==",
+        "pgk%2Flive%2bcanary%3D%3D",
+        r"\u0070gk/live\u002bcanary==",
+        r"\\u0070gk\\/live+canary==",
+        r"\x70gk/live+canary==",
+    ],
+)
+def test_a_key_is_hidden_however_it_is_escaped(said: str) -> None:
+    """Escapes of JSON, of JSON in a JSON string, and of URLs hide nothing."""
+    assert Credentials("pgk/live+canary==").hide(f"no {said}.") == "no [API key]."
+
+
+def test_looking_for_a_key_takes_little_time() -> None:
+    """A text of backslashes alone is read in linear time."""
+    text = "\\" * (64 << 10)
+    assert Credentials("pgk_live_canary").hide(text) == text

@@ -1,6 +1,7 @@
 """`list_projects` against real servers on loopback: all of the list, or one honest error."""
 
 import asyncio
+import json
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
@@ -260,3 +261,30 @@ async def test_its_projects_are_ids_for_many_lists(connect: Connect) -> None:
         expected = {job["id"] for name in emulator.project_ids for job in emulator.jobs(name)}
         assert set(seen) == expected
         assert len(seen) == len(expected)
+
+
+async def test_a_time_out_of_the_key_function_is_no_end(connect: Connect) -> None:
+    """What the caller's own function raises comes through, and nothing is sent."""
+
+    async def ask() -> str:
+        raise TimeoutError("the vault is slow")
+
+    async with RawServer([]) as server, connect(server.base_url, api_key=ask) as client:
+        with pytest.raises(TimeoutError, match="vault"):
+            _ = [project async for project in client.list_projects()]
+
+
+async def test_a_list_without_end_is_refused(connect: Connect) -> None:
+    """The list is held whole, so it has a limit, and the connection is closed there."""
+    names = {"name": "x" * 100_000}
+    element = json.dumps(wire_project(0, **names)).encode()
+
+    async def endless(conn: Connection) -> None:
+        await conn.send(head(headers=[CHUNKED]) + chunked([b'{"projects":['], terminator=False))
+        while True:
+            await conn.send(chunked([element + b","], terminator=False))
+
+    async with RawServer([endless]) as server, connect(server.base_url) as client:
+        with pytest.raises(InvalidResponse, match="too large"):
+            _ = [project async for project in client.list_projects()]
+        await server.wait_closed_by_client()

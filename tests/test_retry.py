@@ -295,3 +295,30 @@ def test_a_retry_that_cannot_be_afforded_ends_the_waits() -> None:
     with pytest.raises(StopIteration):
         steps.send(FAILED)
     assert asked == [FAILED]
+
+
+def spared_waits(policy: RetryPolicy, errors: int) -> list[float]:
+    """Send in errors that cost no attempt; the waits until patience ended."""
+    steps = waits(policy, Random(7), lambda _: False, lambda _: True)
+    next(steps)
+    given = []
+    for _ in range(errors):
+        try:
+            given.append(steps.send(asked_to_wait(None)))
+        except StopIteration:
+            break
+    return given
+
+
+def test_what_is_spared_backs_off_and_is_bounded_by_the_budget() -> None:
+    """A project that is always throttled costs neither attempts nor tokens, but ever more time."""
+    policy = RetryPolicy(attempts=3, first_wait=0.05, max_wait=30.0, budget=2.0)
+    given = spared_waits(policy, 1000)
+    assert 3 < len(given) < 8
+    assert sum(given) <= 2.0
+    assert given[-2] > given[0]
+
+
+def test_without_waits_nothing_is_spared() -> None:
+    """Where waiting takes no time it would go on for ever."""
+    assert spared_waits(RetryPolicy(attempts=3, first_wait=0.0), 1000) == []

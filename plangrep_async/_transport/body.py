@@ -69,7 +69,7 @@ class Body:
             async with asyncio.timeout(self._read_seconds):
                 while len(self._excerpt) < limit and not self._response.content.at_eof():
                     self._excerpt += await self._response.content.read(limit - len(self._excerpt))
-        except NETWORK_ERRORS:
+        except (*NETWORK_ERRORS, RuntimeError):  # aiohttp's for a closed connection
             pass  # the status is what counts
         return bytes(self._excerpt)
 

@@ -6,6 +6,7 @@ import time
 import tracemalloc
 from collections.abc import Callable
 
+import aiohttp
 import pytest
 
 from plangrep_async import (
@@ -179,3 +180,29 @@ async def test_an_error_that_drips_is_raised_on_time(connect: Connect) -> None:
         assert SHORT.read - EARLY <= time.monotonic() - server.requests[0].arrived < 3
         await server.wait_closed_by_client(0)
         assert slots(client) == 0
+
+
+@pytest.mark.fault("H7")
+async def test_a_refusal_whose_body_breaks_is_a_refusal(connect: Connect) -> None:
+    """The status counts, also where the caller's trace lets the connection end before the body."""
+
+    async def dawdle(*_: object) -> None:
+        await asyncio.sleep(0.03)
+
+    trace = aiohttp.TraceConfig()
+    trace.on_request_end.append(dawdle)
+
+    async def refuse(conn: Connection) -> None:
+        await conn.send(head(500, headers=[CHUNKED]) + b"5\r\nhello\r\n")
+        await asyncio.sleep(0.01)
+        await conn.send(b"zz\r\nfoo")
+        await asyncio.sleep(0.01)
+        conn.close()
+
+    async with (
+        RawServer([refuse, refuse, refuse]) as server,
+        connect(server.base_url, trace_configs=[trace]) as client,
+    ):
+        with pytest.raises(ServerError) as caught:
+            await count(client)
+    assert (caught.value.status, caught.value.attempts) == (500, 3)
