@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from inspect import isawaitable
 from operator import length_hint
+from traceback import clear_frames
 from types import MappingProxyType, TracebackType
 from typing import Literal, Self
 
@@ -204,7 +205,9 @@ class JobStream(AsyncIterator[Job]):
         try:
             while (project_id := await self._ids.next()) is not None:
                 await self._fetch(project_id)
-        except (Exception, asyncio.CancelledError) as error:  # of the ids, or the client was closed
+        except GeneratorExit:
+            raise  # of a loop that has ended
+        except BaseException as error:  # of the ids or hooks, or the client was closed
             worker = asyncio.current_task()
             if isinstance(error, asyncio.CancelledError) and worker and worker.cancelling():
                 raise
@@ -234,6 +237,9 @@ class JobStream(AsyncIterator[Job]):
                 self._bytes += reader.bytes_read
                 self._retries += reader.retries
         if failure is not None:
+            # Kept for long, it would keep the jobs and bytes in the variables of its traceback.
+            clear_frames(failure.__traceback__ and failure.__traceback__.tb_next)
+            batch = None
             self._failures[project_id] = failure
             if self._raises:
                 self._cancel_workers()

@@ -120,6 +120,7 @@ class Place:
     def answered(self) -> None:
         """Note an answer that shows the server at ease."""
         self._limiter.pace.answered(self._now())
+        self._limiter.admit()  # the limit may have grown
 
     def throttled(self, retry_after: float | None) -> bool:
         """Note a 429; whether others were answered since this request was sent."""

@@ -24,6 +24,7 @@ _FEW = 0.03  # of the answers: so many refusals, that ask for no pause, slow nob
 _LEAST_OF_BEST = 0.25  # of the best rate that was counted: the pace does not sink below
 _HALF_LIFE = 60.0  # seconds, of that best rate
 _FAST_GROWTH = 1.5  # per second, of the pace
+_SLOWEST = 1.0  # requests a second: or it would take for ever to see that all is well again
 _FASTEST = 1e5  # requests a second: as good as no limit
 _SLOW_GROWTH = 0.003  # per second, for each second that all was calm
 _LONGEST_STEP = 0.5  # seconds: who asks seldom learns slowly
@@ -111,8 +112,8 @@ class Pace:
             forgotten = 0.5 ** ((now - self._slowed_at) / _HALF_LIFE)
             self._best = max(counted, self._best * forgotten)
             lower = _BELOW * min(self.rate, max(counted, self.rate / 2))
-            self.rate = min(self.rate, max(lower, self._best * _LEAST_OF_BEST))
-            self._has_found_limit = True
+            self.rate = min(self.rate, max(lower, self._best * _LEAST_OF_BEST, _SLOWEST))
+            self._has_found_limit |= self._counted > 0  # where nothing is answered none is seen
         self._slowed_at = self._grown_at = self._busy_since = now
         self._counted, self._refused, self._busy = 0, 0, 0.0
 

@@ -92,6 +92,10 @@ class RetryBudget:
         """Note a success."""
         self._tokens = min(self._tokens + _TOKENS_PER_SUCCESS, _MOST_TOKENS)
 
+    def refund(self) -> None:
+        """Note that trying again helped: what helps every time must not run out."""
+        self._tokens = min(self._tokens + _RETRY_COST, _MOST_TOKENS)
+
 
 def waits(
     policy: RetryPolicy,

@@ -462,9 +462,8 @@ MUTANTS = [
         "a pause begins before the place is free",
         "K10",
         "_transport/__init__.py",
-        "            refusal = await self._refusal(body, what, project_id)\n",
-        "            refusal = await self._refusal(body, what, project_id)\n"
-        "            body.close()\n",
+        "        is_spared = body.status == 429 and place.throttled(wait)\n",
+        "        body.close()\n        is_spared = body.status == 429 and place.throttled(wait)\n",
     ),
     Mutant(
         "throttled requests cost no attempt",

@@ -2,11 +2,13 @@
 
 import asyncio
 import contextlib
+import gc
 import logging
 from collections import Counter
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from weakref import WeakSet
 
 import pytest
 
@@ -643,3 +645,58 @@ async def test_a_hook_that_raises_the_end_of_iteration_is_no_end(
             ) as jobs:
                 _ = [job async for job in jobs]
         assert isinstance(caught.value.__cause__, StopAsyncIteration)
+
+
+async def test_a_hook_that_raises_what_is_no_exception_ends_the_stream_with_it(
+    connect: Connect,
+) -> None:
+    """Not even a `BaseException` of the caller's looks like the normal end."""
+
+    class Stop(BaseException):
+        pass
+
+    def on_invalid(_: InvalidElement) -> None:
+        raise Stop
+
+    async def answer(conn: Connection) -> None:
+        await conn.send(response(document([wire_job(0), {}])))
+
+    async with RawServer([answer, ...]) as server, connect(server.base_url) as client:
+        with pytest.raises(Stop):
+            async with client.list_jobs_many(
+                ["a"], on_error="collect", on_invalid=on_invalid
+            ) as jobs:
+                _ = [job async for job in jobs]
+
+
+async def test_failures_keep_no_jobs_alive(connect: Connect) -> None:
+    """An error that is kept holds none of what was read before it."""
+
+    async def answer(conn: Connection) -> None:
+        await conn.send(response(document([wire_job(n) for n in range(500)])[:-2] + b",?]}"))
+
+    alive = WeakSet[Job]()
+    async with RawServer([answer, ...]) as server, connect(server.base_url) as client:
+        async with client.list_jobs_many(list("abcd"), on_error="collect") as jobs:
+            async for job in jobs:
+                alive.add(job)
+        assert len(jobs.failures) == 4
+        del job
+        gc.collect()
+        assert len(alive) == 0
+
+
+@pytest.mark.parametrize("status", [429, 503])
+async def test_retries_that_help_are_not_used_up(connect: Connect, status: int) -> None:
+    """Each of 100 lists is refused once: none of them fails for those before it."""
+
+    async def answer(conn: Connection) -> None:
+        if conn.request.number % 2:
+            await conn.send(response(document([wire_job(0)])))
+        else:
+            await conn.send(response(status=status))
+
+    async with RawServer([answer, ...]) as server, connect(server.base_url) as client:
+        for number in range(100):
+            assert len([job async for job in client.list_jobs(f"p{number}")]) == 1
+        assert len(server.requests) == 200

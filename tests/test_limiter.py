@@ -144,3 +144,15 @@ def test_a_place_can_be_left_when_its_loop_is_closed() -> None:
     place = asyncio.run(enter())
     place.leave()
     assert limiter.pace.in_flight == 0
+
+
+async def test_an_answer_that_raises_the_limit_lets_the_next_one_in() -> None:
+    """Nobody has to leave for that."""
+    limiter, entered = Limiter(2, longest_pause=1.0), list[str]()
+    place = await limiter.enter()
+    place.congested()
+    await queue_up(limiter, "a", entered)
+    assert entered == []
+    place.answered()
+    await turns()
+    assert entered == ["a"]

@@ -322,3 +322,14 @@ def test_what_is_spared_backs_off_and_is_bounded_by_the_budget() -> None:
 def test_without_waits_nothing_is_spared() -> None:
     """Where waiting takes no time it would go on for ever."""
     assert spared_waits(RetryPolicy(attempts=3, first_wait=0.0), 1000) == []
+
+
+def test_retries_that_help_do_not_run_out() -> None:
+    """What a retry took comes back with its success, up to where it began."""
+    budget = RetryBudget()
+    for _ in range(1000):
+        assert budget.spend(FAILED)
+        budget.refund()
+    for _ in range(500 // 14):
+        assert budget.spend(FAILED)
+    assert not budget.spend(FAILED)

@@ -88,6 +88,7 @@ class Transport:
             jitter=None,
             giveup=lambda error: not is_transient(error),
             on_backoff=_log_retry,
+            on_success=self._refund,
             on_giveup=_note_attempts,
             logger=None,
         )
@@ -105,6 +106,10 @@ class Transport:
         self._retried[attempt] = call
         return call
 
+    def _refund(self, details: Any) -> None:
+        if details["tries"] > 1:
+            self._budget.refund()
+
     async def open(self, path: str, *, project_id: str | None = None) -> Body:
         """Send one GET request, when its turn comes; the answer is a success when this returns.
 
@@ -117,7 +122,9 @@ class Transport:
             key = self._credentials.version
             outcome = await self._get(path, place, project_id)
             if isinstance(outcome, AuthenticationError) and await self._credentials.renew(key):
-                place.resume()
+                outcome = None
+                place.leave()
+                place = await self._limiter.enter()  # for it is a new request
                 outcome = await self._get(path, place, project_id)
         finally:
             if not isinstance(outcome, Body):
@@ -165,11 +172,16 @@ class Transport:
             return ClientClosed("the session of this client was closed", project_id=project_id)
         if body.status == 200 and body.encoding in _ENCODINGS:
             return body
+        wait = read_retry_after(body.headers.getall("Retry-After", []), datetime.now(UTC))
+        # Before its text, which may take a while, and before others may have the place.
+        is_spared = body.status == 429 and place.throttled(wait)
         try:
-            refusal = await self._refusal(body, what, project_id)
-            _learn(place, refusal)  # before the next request has the place: it may have to pause
+            refusal = await self._refusal(body, what, wait, project_id)
         finally:
             body.close()
+        if is_spared:
+            setattr(refusal, _SPARED, True)
+        _learn(place, refusal)
         return refusal
 
     def _body(
@@ -185,7 +197,9 @@ class Transport:
         request.headers["Authorization"] = await self._credentials.header()
         return await handler(request)
 
-    async def _refusal(self, body: Body, what: str, project_id: str | None) -> PlangrepError:
+    async def _refusal(
+        self, body: Body, what: str, retry_after: float | None, project_id: str | None
+    ) -> PlangrepError:
         status = body.status
         if status == 200:
             fault = "the body's Content-Encoding was not asked for"
@@ -200,9 +214,7 @@ class Transport:
                 await body.read_some(MAX_BODY_BYTES),
                 hide=self._credentials.hide,
                 request_id=body.headers.get("X-Request-Id") or body.headers.get("Request-Id"),
-                retry_after=read_retry_after(
-                    body.headers.getall("Retry-After", []), datetime.now(UTC)
-                ),
+                retry_after=retry_after,
                 project_id=project_id,
             )
         return InvalidResponse(f"{what}: {fault}", project_id=project_id)
@@ -212,8 +224,7 @@ def _learn(place: Place, refusal: PlangrepError) -> None:
     """Tell the limiter what an answer, or none, says of the server."""
     match refusal:
         case RateLimited():
-            if place.throttled(refusal.retry_after):
-                setattr(refusal, _SPARED, True)
+            pass  # known from its headers
         case RequestTimeout() | ApiStatusError(status=503):
             place.congested()
         case ApiStatusError():
