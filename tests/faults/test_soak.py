@@ -49,6 +49,7 @@ async def read(client: AsyncPlangrep, chance: random.Random) -> str:
 
 @pytest.mark.fault("L8")
 @pytest.mark.slow
+@pytest.mark.timeout(150)  # its 429s set the pace
 async def test_thousands_of_requests_with_faults_leave_nothing_behind(
     connect: Connect, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -57,7 +58,7 @@ async def test_thousands_of_requests_with_faults_leave_nothing_behind(
     chance, served, outcomes = random.Random(8), Counter[str](), Counter[str]()
     options: dict[str, Any] = {
         "retry": RetryPolicy(attempts=4, first_wait=0.001, max_wait=0.002),
-        "timeout": Timeouts(connect=5, read=0.15),
+        "timeout": Timeouts(connect=0.5, read=0.15),
     }
     samples: list[Sample] = []
     async with (
@@ -75,7 +76,7 @@ async def test_thousands_of_requests_with_faults_leave_nothing_behind(
     warm = samples[WARM_UP - 1]
     for sample in samples[WARM_UP:]:
         assert (sample.descriptors, sample.tasks) == (warm.descriptors, warm.tasks)
-        assert sample.objects - warm.objects < 300  # one in three requests
+        assert abs(sample.objects - warm.objects) < 300  # one in three requests
         assert sample.resident_bytes - warm.resident_bytes < 3 << 20
     faults = [served[fault.__name__] for fault in FAULTS]
     assert min(faults) > 10
