@@ -55,6 +55,11 @@ def pooled(client: AsyncPlangrep) -> int:
     return sum(map(len, _connector(client)._conns.values()))
 
 
+def tasks_but_of_servers() -> set[asyncio.Task[object]]:
+    """Return the tasks that are left but those of raw servers, which see an end a little later."""
+    return {task for task in asyncio.all_tasks() if not task.get_name().startswith("RawServer")}
+
+
 @asynccontextmanager
 async def nothing_left() -> AsyncIterator[None]:
     """Demand that no task and no file descriptor of the block is left when it ends in order."""

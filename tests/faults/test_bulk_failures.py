@@ -160,14 +160,15 @@ async def test_when_all_fail_the_first_one_ends_all(connect: Connect) -> None:
 
 def together(count: int, script: Script) -> Script:
     """Answer so once so many requests are here, all of them in one turn of the event loop."""
-    waiting: list[asyncio.Event] = []
+    waiting = 0
+    all_here = asyncio.Event()
 
     async def wait(conn: Connection) -> None:
-        waiting.append(asyncio.Event())
-        if len(waiting) == count:
-            for event in waiting:
-                event.set()
-        await waiting[conn.request.number].wait()
+        nonlocal waiting
+        waiting += 1
+        if waiting == count:
+            all_here.set()
+        await all_here.wait()
         await script(conn)
 
     return wait

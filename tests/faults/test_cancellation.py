@@ -12,7 +12,15 @@ import pytest
 
 from plangrep_async import AsyncPlangrep, RetryPolicy, Timeouts
 from tests.conftest import document
-from tests.faults.streams import IDS, JOBS, nothing_left, slots, stall_after, turns
+from tests.faults.streams import (
+    IDS,
+    JOBS,
+    nothing_left,
+    slots,
+    stall_after,
+    tasks_but_of_servers,
+    turns,
+)
 from tests.raw_server import CHUNKED, Connection, RawServer, Script, chunked, head, response
 
 Connect = Callable[..., AsyncPlangrep]
@@ -131,8 +139,7 @@ async def test_cancellation_passes_at_every_await(connect: Connect, moment: str)
                 reached.add((len(server.requests) - before, len(reader.seen) > 0))
                 assert [job.id async for job in client.list_jobs("plain")] == IDS
             await server.wait_until(lambda: all(conn.ended for conn in server.accepted))
-            left = {other.get_name() for other in asyncio.all_tasks() - {asyncio.current_task()}}
-            assert not [name for name in left if not name.startswith("RawServer")]
+            assert tasks_but_of_servers() == {asyncio.current_task()}
     # Nothing sent; refused, or asleep; in the first body; cut, or in the second body.
     assert {(0, False), (1, False), (2, False), (2, True), (3, True)} <= reached
 
