@@ -32,6 +32,7 @@ from tests.faults.bulk import (
     begins,
     by_its_project,
     by_project,
+    closed_by_client,
     ids_of,
     jobs_of,
     lists,
@@ -186,8 +187,8 @@ async def test_the_first_failure_comes_after_the_jobs_before_it_and_ends_all(
         with pytest.raises(StopAsyncIteration):
             await anext(jobs)
         assert len(server.requests) == 4
-        await server.wait_closed_by_client(server.requests[2].connection)
-        await server.wait_closed_by_client(server.requests[3].connection)
+        await closed_by_client(server, "p002")
+        await closed_by_client(server, "p003")
     assert warnings(caplog) == []
 
 

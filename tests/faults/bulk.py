@@ -8,7 +8,16 @@ from urllib.parse import unquote
 
 from plangrep_async import AsyncPlangrep, Job
 from tests.conftest import document, wire_job
-from tests.raw_server import CHUNKED, Connection, RawServer, Script, chunked, head, response
+from tests.raw_server import (
+    CHUNKED,
+    Connection,
+    RawServer,
+    Request,
+    Script,
+    chunked,
+    head,
+    response,
+)
 
 Connect = Callable[..., AsyncPlangrep]
 
@@ -18,9 +27,14 @@ def names(count: int) -> list[str]:
     return [f"p{number:03}" for number in range(count)]
 
 
-def project_of(conn: Connection) -> str:
+def project_in(request: Request) -> str:
     """Give the project whose jobs are asked for."""
-    return unquote(conn.request.target.split("/")[-2])
+    return unquote(request.target.split("/")[-2])
+
+
+def project_of(conn: Connection) -> str:
+    """Give the project whose jobs a connection asks for."""
+    return project_in(conn.request)
 
 
 def jobs_of(project_id: str, count: int) -> list[dict[str, Any]]:
@@ -87,7 +101,13 @@ def when_told(go_on: asyncio.Event, script: Script) -> Script:
 
 def asked(server: RawServer) -> Counter[str]:
     """Count the requests by project."""
-    return Counter(unquote(request.target.split("/")[-2]) for request in server.requests)
+    return Counter(map(project_in, server.requests))
+
+
+async def closed_by_client(server: RawServer, project_id: str) -> None:
+    """Wait until the client has closed the connection of a project's first request."""
+    first = next(request for request in server.requests if project_in(request) == project_id)
+    await server.wait_closed_by_client(first.connection)
 
 
 async def by_its_project(jobs: AsyncIterator[Job]) -> dict[str, list[str]]:

@@ -14,6 +14,7 @@ from tests.faults.bulk import (
     begins,
     by_its_project,
     by_project,
+    closed_by_client,
     ids_of,
     lists,
     names,
@@ -204,7 +205,7 @@ async def test_ids_that_raise_end_all_projects(
                         await anext(jobs)
                 else:
                     await turns()
-            await server.wait_closed_by_client(server.requests[1].connection)
+            await closed_by_client(server, "p001")
         logged = [r.getMessage() for r in caplog.records if r.levelname == "WARNING"]
         expected = ["a stream was left before it could raise LookupError"]
         assert logged == ([] if is_read else expected)
