@@ -1,43 +1,55 @@
 """One answer as a list of elements, batch by batch: the bytes of its body, decoded."""
 
 import asyncio
-from collections.abc import Iterator, Sequence
-from typing import Generic, TypeAlias, TypeVar
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Generic, TypeVar
 
+from plangrep_async._batch import Batch
 from plangrep_async._jsonarray import ArrayDecoder
 from plangrep_async._transport import Body
 from plangrep_async.converter import InvalidElement
 from plangrep_async.errors import InvalidResponse
 
 T = TypeVar("T")
-Batch: TypeAlias = Sequence[T | InvalidElement]
+Turn = Callable[[], Awaitable[None]]
+
+
+async def let_others() -> None:
+    """Give all others in the event loop a turn: while bytes are here nothing else would."""
+    await asyncio.sleep(0)
 
 
 class Answer(Generic[T]):
-    """The elements of one answer."""
+    """The elements of one answer. Before anything is made of a piece, a `turn` is waited for."""
 
-    def __init__(self, body: Body, decoder: ArrayDecoder[T | InvalidElement]) -> None:
+    def __init__(
+        self,
+        body: Body,
+        decoder: ArrayDecoder[Batch[T | InvalidElement]],
+        turn: Turn = let_others,
+    ) -> None:
         self.what = body.what
         self._body = body
         self._decoder = decoder
-        self._decoded: Iterator[Batch[T]] = iter(())
-        self._is_fed = False  # there may be something to decode
+        self._decoded: Iterator[Batch[T | InvalidElement]] = iter(())
+        self._turn = turn
+        self._owes_turn = False  # to others, before anything is made
 
     @property
     def bytes_read(self) -> int:
         """How much of the body was read, unpacked."""
         return self._body.bytes_read
 
-    async def next_batch(self) -> Batch[T] | None:
-        """Give the next elements, at least one; `None` at the end of a whole document.
-
-        Others in the event loop get a turn before each batch is decoded.
-        """
+    async def next_batch(self) -> Batch[T | InvalidElement] | None:
+        """Give the next elements, at least one; `None` at the end of a whole document."""
         while True:
-            if self._is_fed:
-                await asyncio.sleep(0)  # while bytes are here nothing else would give one
+            if self._owes_turn:
+                self._owes_turn = False
+                await self._turn()
             try:
                 for batch in self._decoded:
+                    # What else a piece holds takes no time until it is made.
+                    self._owes_turn = not batch.is_lazy
                     return batch
                 if self._body.at_end:
                     self._decoder.close()
@@ -47,7 +59,7 @@ class Answer(Generic[T]):
                 raise
             # The bytes have no name here: a traceback may be shown with its variables.
             self._decoded = self._decoder.feed(await self._body.read())
-            self._is_fed = not self._body.at_end
+            self._owes_turn = not self._body.at_end
 
     def close(self) -> None:
         """Close the connection, unless the body was read to its end."""

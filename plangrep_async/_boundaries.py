@@ -102,7 +102,8 @@ def guess(buffer: bytearray, start: int, depth: int) -> int:
 
     The buffer begins at an element, and `depth` brackets are open at `start`.
     """
-    brackets = buffer[start:].translate(None, _NO_BRACKETS)
+    # Of bytes, for that takes half the time of a bytearray's.
+    brackets = bytes(memoryview(buffer)[start:]).translate(None, _NO_BRACKETS)
     count = brackets.count
     depth += count(b"{") + count(b"[") - count(b"}") - count(b"]")
     end, last = _before(buffer, len(buffer), _SPACE + b",")

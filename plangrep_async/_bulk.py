@@ -1,23 +1,21 @@
 """Many projects as one stream: workers that read one list each, and a consumer that sets the pace.
 
-A worker hands a batch over and waits until it was taken before it reads on, so memory is bounded by
-the number of workers times one batch, a project that stalls holds nobody else, and a consumer that
-stops holds everybody. The workers are tasks of the block `async with`: nothing is open across a
-`yield`, and leaving the block ends all of them (PEP 789).
+A worker has read one piece ahead at most (`_handover.py`), so memory is bounded by the number of
+workers times one piece, a project that stalls holds nobody else, and a consumer that stops holds
+everybody. The workers are tasks of the block `async with`: nothing is open across a `yield`, and
+leaving the block ends all of them (PEP 789).
 """
 
 import asyncio
 import logging
-from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Mapping
 from inspect import isawaitable
-from operator import length_hint
 from traceback import clear_frames
 from types import MappingProxyType, TracebackType
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
-import attrs
-
+from plangrep_async._answer import Turn
+from plangrep_async._handover import Handover
 from plangrep_async._ids import ProjectIds
 from plangrep_async._interrupt import all_done
 from plangrep_async._pace import Pace
@@ -32,14 +30,6 @@ OnError = Literal["raise", "collect"]
 OnProjectEnd = Callable[[ProjectOutcome], Awaitable[None]]
 
 
-@attrs.frozen
-class _Parcel:
-    """What a worker hands over, and the news for it that it was taken."""
-
-    content: Sequence[Job] | ProjectOutcome
-    taken: asyncio.Future[None]
-
-
 class JobStream(AsyncIterator[Job]):
     """The jobs of many projects: `async with … as jobs`, then `async for job in jobs`.
 
@@ -51,7 +41,7 @@ class JobStream(AsyncIterator[Job]):
     def __init__(
         self,
         project_ids: ProjectIds,
-        open_reader: Callable[[str], JobReader],
+        open_reader: Callable[[str, Turn], JobReader],
         *,
         workers: int,
         pace: Pace,
@@ -66,9 +56,9 @@ class JobStream(AsyncIterator[Job]):
         self._on_project_end = on_project_end
 
         self._workers: set[asyncio.Task[None]] | None = None  # until the block is entered
-        self._parcels: deque[_Parcel] = deque()
-        self._news = asyncio.Event()  # a parcel, or an end
+        self._handover = Handover()
         self._batch: Iterator[Job] = iter(())  # what is given out now
+        self._left = 0  # jobs of it
         self._final: BaseException | None = None  # to be raised after all that came before it
         self._is_over = False
 
@@ -93,7 +83,7 @@ class JobStream(AsyncIterator[Job]):
         return Progress(
             projects_done=self._projects_done,
             projects_total=self._ids.total,
-            jobs=self._jobs - length_hint(self._batch),
+            jobs=self._jobs - self._left,
             bytes=self._bytes + sum(reader.bytes_read for reader in self._readers),
             retries=self._retries + sum(reader.retries for reader in self._readers),
             in_flight=self._pace.in_flight,
@@ -128,17 +118,13 @@ class JobStream(AsyncIterator[Job]):
         return self
 
     async def __anext__(self) -> Job:
-        for job in self._batch:
-            return job
-        while await self._has_more():
+        while True:
             for job in self._batch:
+                self._left -= 1
                 return job
-            content = self._take()
-            if isinstance(content, ProjectOutcome):
-                await self._finish(content)
-            else:
-                self._jobs += len(content)
-                self._batch = iter(content)
+            if not await self._advance():
+                break
+        self._cancel_workers()
         if (final := self._final) is not None:
             if not isinstance(final, ClientClosed):
                 self._final = None  # it is raised once, and then the stream is at its end
@@ -154,31 +140,32 @@ class JobStream(AsyncIterator[Job]):
 
     # What the consumer does.
 
-    async def _has_more(self) -> bool:
-        """Wait for a job or a parcel, which another consumer may have left here; false at the end.
+    async def _advance(self) -> bool:
+        """Take what comes next, or wait for it, as other consumers may do too; false at the end.
 
-        A parcel is not to be taken before all jobs of the last one were given out.
+        Nothing is taken before all jobs of the last batch were given out.
         """
         if self._workers is None:
             raise ConfigurationError("use `async with client.list_jobs_many(...) as jobs:`")
-        while not (length_hint(self._batch) or self._parcels):
-            is_ended = self._is_over or (self._raises and self._final is not None)
-            if is_ended or not self._workers:
-                return False
-            self._news.clear()
-            await self._news.wait()
+        if self._handover:
+            taken = await self._handover.take()
+            if isinstance(taken, ProjectOutcome):
+                await self._finish(taken)
+            elif taken is not None:
+                self._batch, self._left = iter(taken), len(taken)
+                self._jobs += self._left
+        elif self._is_over or not self._workers or (self._raises and self._final is not None):
+            return False
+        else:
+            await self._handover.change()
         return True
-
-    def _take(self) -> Sequence[Job] | ProjectOutcome:
-        parcel = self._parcels.popleft()
-        if not parcel.taken.done():  # its worker may have been cancelled
-            parcel.taken.set_result(None)
-        return parcel.content
 
     async def _finish(self, outcome: ProjectOutcome) -> None:
         self._projects_done += 1
         if outcome.error is not None and self._raises:
             self._final = outcome.error  # now, for the hook may raise or be cancelled
+            self._cancel_workers()
+            self._handover.clear()
         if self._on_project_end is not None:
             try:
                 done = self._on_project_end(outcome)
@@ -193,11 +180,10 @@ class JobStream(AsyncIterator[Job]):
             return
         self._is_over = True
         self._final = final
-        self._jobs -= length_hint(self._batch)
-        self._batch = iter(())
-        self._parcels.clear()
+        self._jobs -= self._left
+        self._left, self._batch = 0, iter(())
+        self._handover.clear()
         self._cancel_workers()
-        self._news.set()
 
     # What the workers do.
 
@@ -214,18 +200,18 @@ class JobStream(AsyncIterator[Job]):
             self._ids.stop()
             self._final = self._final or error
             if self._raises or isinstance(error, ClientClosed):
-                self._cancel_workers()
+                self._cancel_idle_workers()
 
     async def _fetch(self, project_id: str) -> None:
         """Hand over all jobs of a project, and what became of it."""
         jobs, failure = 0, None
         reader: JobReader | None = None
         try:
-            reader = self._open_reader(project_id)
+            reader = self._open_reader(project_id, self._handover.turn)
             self._readers.add(reader)
             while (batch := await reader.next_batch()) is not None:
                 jobs += len(batch)
-                await self._hand_over(batch)
+                self._handover.put(batch)
         except ClientClosed:
             raise
         except Exception as error:  # noqa: BLE001  # hooks of the caller's may raise anything
@@ -240,25 +226,24 @@ class JobStream(AsyncIterator[Job]):
             # Kept for long, it would keep the jobs and bytes in the variables of its traceback.
             clear_frames(failure.__traceback__ and failure.__traceback__.tb_next)
             batch = None
+            if self._raises and self._failures:
+                return  # another one was first, and is what will be raised
             self._failures[project_id] = failure
             if self._raises:
-                self._cancel_workers()
-        await self._hand_over(ProjectOutcome(project_id, jobs, failure))
+                self._cancel_idle_workers()
+        await self._handover.tell(ProjectOutcome(project_id, jobs, failure))
 
-    async def _hand_over(self, content: Sequence[Job] | ProjectOutcome) -> None:
-        """Wait until the consumer has taken it."""
-        parcel = _Parcel(content, asyncio.get_running_loop().create_future())
-        self._parcels.append(parcel)
-        self._news.set()
-        await parcel.taken
+    def _cancel_idle_workers(self) -> None:
+        """End those who hold nothing: what came before a failure is given before it."""
+        self._cancel_workers(but=self._handover.workers)
 
-    def _cancel_workers(self) -> None:
+    def _cancel_workers(self, but: Collection[asyncio.Task[Any] | None] = ()) -> None:
         self._ids.stop()
         for worker in self._workers or ():
-            if worker is not asyncio.current_task():
+            if worker is not asyncio.current_task() and worker not in but:
                 worker.cancel()
 
     def _note_end(self, worker: asyncio.Task[None]) -> None:
         if self._workers is not None:
             self._workers.discard(worker)
-        self._news.set()
+        self._handover.notify()

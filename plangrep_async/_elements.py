@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 import msgspec
 from cattrs import Converter, transform_error
 
+from plangrep_async._batch import Batch
 from plangrep_async._mirror import Mirror
 from plangrep_async.converter import (
     MAX_FAULTS,
@@ -35,7 +36,7 @@ _split = msgspec.json.Decoder(list[msgspec.Raw]).decode
 
 def array_decoder(
     converter: Converter, cls: type[T]
-) -> Callable[[bytes], Iterable[Sequence[T | InvalidElement]]]:
+) -> Callable[[bytes], Iterable[Batch[T | InvalidElement]]]:
     """Make a function from the bytes of a JSON array to objects of the class, in batches.
 
     It raises `msgspec.DecodeError` or `RecursionError` where they are no JSON array: half of a
@@ -45,7 +46,7 @@ def array_decoder(
     hashable: Any = cls  # what mypy asks of an argument of a cached function
     mirror: Mirror[T] | None = _mirror(hashable) if follows_our_rules(converter, cls) else None
 
-    def decode(array: bytes) -> Iterable[Sequence[T | InvalidElement]]:
+    def decode(array: bytes) -> Iterable[Batch[T | InvalidElement]]:
         if mirror is not None:
             try:
                 return (mirror.decode(array),)
@@ -53,10 +54,11 @@ def array_decoder(
                 pass
         return structured(_split(array))
 
-    def structured(raws: Sequence[msgspec.Raw]) -> Iterator[Sequence[T | InvalidElement]]:
+    def structured(raws: Sequence[msgspec.Raw]) -> Iterator[Batch[T | InvalidElement]]:
         for start in range(0, len(raws), _BATCH):
-            batch = raws[start : start + _BATCH]
-            yield [_structure(converter, cls, n, bytes(raw)) for n, raw in enumerate(batch, start)]
+            some = enumerate(raws[start : start + _BATCH], start)
+            elements = [_structure(converter, cls, index, bytes(raw)) for index, raw in some]
+            yield Batch(elements)
 
     return decode
 

@@ -12,7 +12,7 @@ What follows a cut is scanned, so that after each piece one incomplete element a
 """
 
 from bisect import bisect
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sized
 from enum import Enum, auto
 from typing import Generic, NoReturn, TypeVar
 
@@ -23,9 +23,8 @@ from plangrep_async._jsonhead import MAX_ENVELOPE_BYTES, Head, read_members
 from plangrep_async._jsontext import is_cut_short, mend_surrogates
 from plangrep_async.errors import IncompleteResponse, InvalidResponse
 
-T = TypeVar("T")
-Batches = Iterable[Sequence[T]]
-Decode = Callable[[bytes], Batches[T]]
+B = TypeVar("B", bound=Sized)
+Decode = Callable[[bytes], Iterable[B]]
 
 _MAX_SCANNED = 1000  # elements that are looked for at once: others want their turn
 _MAX_CHECKED = 1 << 20  # bytes of an element that are looked at for faults before its end
@@ -43,16 +42,17 @@ class _Expect(Enum):
     TAIL = auto()  # the end of the list and all that follows
 
 
-class ArrayDecoder(Generic[T]):
+class ArrayDecoder(Generic[B]):
     r"""Takes the bytes of an object with a list under `key`; gives the elements in batches.
 
     `decode` turns the bytes of a JSON array into its elements, in batches. It raises
     `msgspec.MsgspecError`, `ValueError` or `RecursionError` if, and only if, they are no JSON
-    array, and then at once, whenever the batches themselves are made. Half of a surrogate
-    pair (`\ud83d` alone: JavaScript writes it for an emoji that was cut) reaches it as U+FFFD.
+    array, and then at once, whenever the batches themselves are made. Where it refuses half of a
+    surrogate pair (`\ud83d` alone: JavaScript writes it for an emoji that was cut), it is asked
+    again with U+FFFD instead.
     """
 
-    def __init__(self, key: str, decode: Decode[T], *, max_element_bytes: int) -> None:
+    def __init__(self, key: str, decode: Decode[B], *, max_element_bytes: int) -> None:
         self._key = key
         self._decode = decode
         self._max_element_bytes = max_element_bytes
@@ -64,7 +64,7 @@ class ArrayDecoder(Generic[T]):
         self._passed = 0  # bytes of white space before an element
         self._next_check = 0  # size at which an incomplete element is looked at for faults
 
-    def feed(self, data: bytes) -> Iterator[Sequence[T]]:
+    def feed(self, data: bytes) -> Iterator[B]:
         """Take a piece; give every element that is complete now, in batches of at least one.
 
         Raises `InvalidResponse` as soon as the document is known to be wrong, and not before all
@@ -93,7 +93,7 @@ class ArrayDecoder(Generic[T]):
 
     # The list.
 
-    def _read_elements(self) -> Iterator[Sequence[T]]:
+    def _read_elements(self) -> Iterator[B]:
         has_guessed = False
         while self._reach_element():
             end = 0 if has_guessed else self._guess()
@@ -135,7 +135,7 @@ class ArrayDecoder(Generic[T]):
             return 0
         return guess(self._buffer, seen, self._scanner.depth)
 
-    def _prove(self, end: int) -> Batches[T] | None:
+    def _prove(self, end: int) -> Iterable[B] | None:
         """Decode all elements up to there; `None` where they are no whole elements."""
         try:
             return self._decode(b"".join((b"[", memoryview(self._buffer)[:end], b"]")))
@@ -163,7 +163,7 @@ class ArrayDecoder(Generic[T]):
             self._fail("is nested too deeply")
         return ends
 
-    def _prove_most(self, ends: list[int]) -> tuple[Batches[T], int]:
+    def _prove_most(self, ends: list[int]) -> tuple[Iterable[B], int]:
         """Decode as many elements as are valid; raises where not even the first one is."""
         if (batches := self._prove(ends[-1])) is None:
             self._buffer[: ends[-1]] = mend_surrogates(self._buffer[: ends[-1]])

@@ -53,9 +53,7 @@ def members(text: bytes | bytearray) -> list[tuple[str, Any]]:
     Raises `ValueError` or `RecursionError` with a text that begins with a verb.
     """
     try:
-        found: list[tuple[str, Any]] = json.loads(
-            text.decode(), object_pairs_hook=list, parse_int=str, parse_constant=_refuse
-        )
+        found: list[tuple[str, Any]] = _members(text.decode())
     except UnicodeDecodeError:
         fault: Exception = ValueError("is not valid UTF-8")
     except ValueError:
@@ -69,3 +67,6 @@ def members(text: bytes | bytearray) -> list[tuple[str, Any]]:
 
 def _refuse(constant: str) -> NoReturn:
     raise ValueError(constant)  # NaN and Infinity: RFC 8259, section 6
+
+
+_members = json.JSONDecoder(object_pairs_hook=list, parse_int=str, parse_constant=_refuse).decode

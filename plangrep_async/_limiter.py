@@ -7,7 +7,7 @@ in any order, nested or in turn, cannot lock each other out.
 """
 
 import asyncio
-from collections import deque
+from collections import OrderedDict
 
 from plangrep_async._pace import Pace
 from plangrep_async.errors import RateLimited
@@ -25,7 +25,7 @@ class Limiter:
     def __init__(self, most: int, *, longest_pause: float) -> None:
         self.pace = Pace(most)
         self._longest_pause = longest_pause
-        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._waiting: OrderedDict[asyncio.Future[None], None] = OrderedDict()  # a queue
         self._timer: asyncio.TimerHandle | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
 
@@ -38,12 +38,17 @@ class Limiter:
 
     async def enter(self) -> "Place":
         """Wait for the turn of a new request. Raises `RateLimited` where that would be too long."""
+        now = self.loop.time()
+        if not self._waiting and self.pace.delay(now) <= 0:
+            self.pace.start(now)
+            return Place(self)
         turn = self.loop.create_future()
-        self._waiting.append(turn)
+        self._waiting[turn] = None
         self.admit()
         try:
             await turn
         except asyncio.CancelledError:
+            self._waiting.pop(turn, None)
             if not turn.cancelled() and turn.exception() is None:  # its turn came all the same
                 Place(self).leave()
             raise
@@ -57,7 +62,7 @@ class Limiter:
         self._refuse(self.pace.paused_until - now)
         delay = 0.0
         while self._waiting and (delay := self.pace.delay(now)) <= 0:
-            turn = self._waiting.popleft()
+            turn, _ = self._waiting.popitem(last=False)
             if not turn.done():  # or it was cancelled
                 self.pace.start(now)
                 turn.set_result(None)
@@ -71,7 +76,7 @@ class Limiter:
         if pause <= self._longest_pause:
             return
         while self._waiting:
-            turn = self._waiting.popleft()
+            turn, _ = self._waiting.popitem(last=False)
             if not turn.done():
                 turn.set_exception(
                     RateLimited(

@@ -2,20 +2,21 @@
 
 Goal: the same objects that the plain converter makes, several times faster. Plan: for each attrs
 class a `msgspec.Struct` of the same fields is derived; JSON is decoded straight into it (texts,
-integers, timestamps, enums and nulls are checked in C) and `msgspec.convert` moves a whole batch
-over into the attrs classes. What the mirror refuses says nothing yet: the plain converter has the
+integers, timestamps, enums and nulls are checked in C) and `msgspec.convert` moves them over into
+the attrs classes. What the mirror refuses says nothing yet: the plain converter has the
 last word on it, so this file needs no error messages of its own.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from itertools import repeat
-from operator import attrgetter, is_not
+from operator import attrgetter
 from types import NoneType, SimpleNamespace, UnionType
 from typing import Annotated, Any, Generic, TypeVar, get_args, get_origin
 
 import attrs
 import msgspec
+
+from plangrep_async._batch import Batch
 
 T = TypeVar("T")
 
@@ -47,7 +48,7 @@ class Mirror(Generic[T]):
         self._from_json = from_json
         self._stand_ins: dict[type, type] = {}
         self._structs: dict[type, type[msgspec.Struct]] = {}
-        self._batch: Any = list[cls]  # type: ignore[valid-type]
+        self._list: Any = list[cls]  # type: ignore[valid-type]
         self._decoder = msgspec.json.Decoder(
             list[self._struct(cls)],  # type: ignore[misc]
             dec_hook=self._stand_in,
@@ -58,18 +59,22 @@ class Mirror(Generic[T]):
             if datetime in (field.type, *get_args(field.type))
         ]
 
-    def decode(self, array: bytes) -> list[T]:
+    def decode(self, array: bytes) -> Batch[T]:
         """Decode the bytes of a JSON array; any `ValueError` or `RecursionError` is a refusal."""
         if not array.isascii():
             array.decode()  # msgspec checks the UTF-8 of known fields only
         structs = self._decoder.decode(array)
         for get in self._datetimes:
             # Without a Python frame per job: `None` stands for no time at all.
-            zones = map(_zone, filter(None, map(get, structs)))
-            if any(map(is_not, zones, repeat(UTC))):
+            zones = list(map(_zone, filter(None, map(get, structs))))
+            if zones.count(UTC) != len(zones):
                 raise NotMirrored
-        jobs: list[T] = msgspec.convert(structs, self._batch, from_attributes=True)
-        return jobs
+        return Batch(structs, self._convert)
+
+    def _convert(self, structs: Sequence[msgspec.Struct]) -> list[T]:
+        """Make the objects; what was decoded is of the right types, so nothing can be refused."""
+        objects: list[T] = msgspec.convert(structs, self._list, from_attributes=True)
+        return objects
 
     def _struct(self, cls: type) -> type[msgspec.Struct]:
         if cls not in self._structs:

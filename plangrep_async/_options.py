@@ -1,7 +1,7 @@
 """The options of calls, checked: what cannot work is refused at once, with what to do about it."""
 
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from inspect import iscoroutinefunction
 from typing import Any, TypeVar
@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from cattrs import Converter
 from cattrs.errors import StructureHandlerNotFoundError
 
+from plangrep_async._batch import Batch
 from plangrep_async._elements import array_decoder
 from plangrep_async._version import __version__
 from plangrep_async.converter import InvalidElement
@@ -20,7 +21,7 @@ T = TypeVar("T")
 
 def decoder(
     converter: Converter, cls: type[T]
-) -> Callable[[bytes], Iterable[Sequence[T | InvalidElement]]]:
+) -> Callable[[bytes], Iterable[Batch[T | InvalidElement]]]:
     """Make the decoder of lists of a model that follows the rules of a converter."""
     try:
         return array_decoder(converter, cls)

@@ -2,7 +2,8 @@
 
 from collections.abc import Callable, Iterable
 
-from plangrep_async._answer import Answer, Batch
+from plangrep_async._answer import Answer
+from plangrep_async._batch import Batch
 from plangrep_async._endpoint import PROJECTS_PATH
 from plangrep_async._interrupt import Interruptible
 from plangrep_async._jsonarray import ArrayDecoder
@@ -20,7 +21,7 @@ class ProjectReader:
     def __init__(
         self,
         transport: Transport,
-        decode: Callable[[bytes], Iterable[Batch[Project]]],
+        decode: Callable[[bytes], Iterable[Batch[Project | InvalidElement]]],
         *,
         max_bytes: int,
         client: object,

@@ -17,12 +17,20 @@ order:
 from collections.abc import Sequence
 from datetime import datetime
 from operator import attrgetter
-
-from plangrep_async.models import Job
+from typing import Protocol
 
 MAX_TIES = 10_000  # ids that are remembered of one moment
 
 _created_at = attrgetter("created_at")
+
+
+class Moment(Protocol):
+    """What is remembered of a job."""
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def created_at(self) -> datetime: ...
 
 
 class OrderBroken(Exception):
@@ -58,7 +66,7 @@ class Place:
         if len(self._ids) > MAX_TIES:
             raise OrderBroken(f"more than {MAX_TIES} jobs have the same creation time")
 
-    def is_new(self, job: Job) -> bool:
+    def is_new(self, job: Moment) -> bool:
         """Whether the next job of this response is to be delivered."""
         if self.is_behind or self._time is None:
             return True
@@ -83,7 +91,7 @@ class Place:
         if not self.is_found:
             raise PlaceNotFound
 
-    def deliver(self, jobs: Sequence[Job]) -> None:
+    def deliver(self, jobs: Sequence[Moment]) -> None:
         """Note that these jobs, at least one, are delivered now.
 
         A broken order is of no matter in the first response; in one that continues it is

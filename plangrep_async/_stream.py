@@ -4,12 +4,13 @@ Batches and not single jobs are handed on, each by a coroutine that can be retri
 a whole; `list_jobs()` makes the async generator of jobs of them.
 """
 
-from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable
 from datetime import datetime
 
 import attrs
 
-from plangrep_async._answer import Answer, Batch
+from plangrep_async._answer import Answer, Turn
+from plangrep_async._batch import Batch
 from plangrep_async._interrupt import Interruptible
 from plangrep_async._jsonarray import ArrayDecoder
 from plangrep_async._resume import OrderBroken, Place, PlaceNotFound
@@ -62,8 +63,9 @@ class JobReader:
         transport: Transport,
         query: JobQuery,
         *,
-        decode: Callable[[bytes], Iterable[Batch[Job]]],
+        decode: Callable[[bytes], Iterable[Batch[Job | InvalidElement]]],
         max_job_bytes: int,
+        turn: Turn,
         client: object,
     ) -> None:
         self._client = client  # which must not be collected before its streams
@@ -71,6 +73,7 @@ class JobReader:
         self._query = query
         self._decode = decode
         self._max_job_bytes = max_job_bytes
+        self._turn = turn
         self._fetch = transport.retrying(JobReader._attempt)
         self.retries = 0
         """Attempts that failed and were followed by another one."""
@@ -85,14 +88,14 @@ class JobReader:
         self._has_failed = False  # the last attempt
         self._bytes_before = 0  # of earlier responses
         self._is_finished = False
-        self._network = Interruptible()
+        self.network = Interruptible()
 
     @property
     def bytes_read(self) -> int:
         """Bytes of bodies that were read until now, unpacked."""
         return self._bytes_before + (self._response.bytes_read if self._response else 0)
 
-    async def next_batch(self) -> Sequence[Job] | None:
+    async def next_batch(self) -> Batch[Job] | None:
         """Give the next jobs, at least one of them, or `None` at the end of the list.
 
         Raises one of our errors; after that, and after `close()`, nothing more comes.
@@ -107,7 +110,7 @@ class JobReader:
                 self.close()
             else:
                 self._delivered += len(batch)
-                self._last_job_id = batch[-1].id
+                self._last_job_id = batch.rows[-1].id
             return batch
         self.close()
         self.check()
@@ -126,19 +129,12 @@ class JobReader:
 
     def abort(self) -> None:
         """End the stream from outside: who waits for it, or asks next, gets `ClientClosed`."""
-        self._network.abort()
+        self.network.abort()
         self.close()
 
-    def check(self, batch: Sequence[Job] = (), last: Job | None = None) -> None:
-        """Raise `ClientClosed` if the stream was ended from outside.
-
-        Of the last batch, what stands behind `last` was not handed out then.
-        """
-        if self._network.is_aborted:
-            if last is not None:
-                place = next(place for place, job in enumerate(batch, 1) if job is last)
-                self._delivered -= len(batch) - place
-                self._last_job_id = last.id
+    def check(self) -> None:
+        """Raise `ClientClosed` if the stream was ended from outside."""
+        if self.network.is_aborted:
             raise ClientClosed(
                 "the client was closed while its stream was in use",
                 project_id=self._query.project_id,
@@ -146,13 +142,18 @@ class JobReader:
                 last_job_id=self._last_job_id,
             )
 
-    async def _next_batch(self) -> Sequence[Job] | None:
-        batch = await self._network.wait_for(self._fetch(self))
+    def take_back(self, count: int, last: Job) -> None:
+        """Note that so many jobs of the last batch, those behind `last`, were not handed out."""
+        self._delivered -= count
+        self._last_job_id = last.id
+
+    async def _next_batch(self) -> Batch[Job] | None:
+        batch = await self.network.wait_for(self._fetch(self))
         if batch is None and self._failure is not None:
             raise self._failure
         return batch
 
-    async def _attempt(self) -> Sequence[Job] | None:
+    async def _attempt(self) -> Batch[Job] | None:
         """Give the next batch of this response, or of a new one where there is none."""
         self.retries += self._has_failed
         self._has_failed = True  # until it has not
@@ -165,7 +166,7 @@ class JobReader:
                     self._place.end_response()
                     break
                 if jobs := self._select(batch):
-                    self._place.deliver(jobs)
+                    self._place.deliver(jobs.rows)
                     self._has_failed = False
                     return jobs
         except OrderBroken as error:
@@ -192,13 +193,13 @@ class JobReader:
         self._openings += 1
         self._elements = 0
         decoder = ArrayDecoder("jobs", self._decode, max_element_bytes=self._max_job_bytes)
-        return Answer(body, decoder)
+        return Answer(body, decoder, self._turn)
 
-    def _select(self, batch: Batch[Job]) -> Sequence[Job]:
+    def _select(self, batch: Batch[Job | InvalidElement]) -> Batch[Job]:
         """Take what is wanted of a batch; note the failure, or the end, that follows it."""
         first, self._elements = self._elements, self._elements + len(batch)
         takes_all = self._query.takes_all and self._place.is_behind
-        if takes_all and InvalidElement not in map(type, batch):
+        if takes_all and InvalidElement not in map(type, batch.rows):
             return batch  # type: ignore[return-value]  # that is what was just seen
         jobs: list[Job] = []
         for index, element in enumerate(batch, first):
@@ -222,7 +223,7 @@ class JobReader:
                 break
             elif self._place.is_new(element):
                 jobs.append(element)
-        return jobs
+        return Batch(jobs)
 
     def _drop_response(self) -> None:
         if self._response is not None:
@@ -247,8 +248,10 @@ async def list_jobs(reader: JobReader) -> AsyncGenerator[Job, None]:
     """Give the jobs one by one; leaving closes the connection."""
     try:
         while (batch := await reader.next_batch()) is not None:
-            for job in batch:
+            for place, job in enumerate(batch, 1):
                 yield job
-                reader.check(batch, job)
+                if reader.network.is_aborted:
+                    reader.take_back(len(batch) - place, job)
+                    reader.check()
     finally:
         reader.close()

@@ -10,6 +10,7 @@ from weakref import WeakSet
 
 from cattrs import Converter
 
+from plangrep_async._answer import Turn, let_others
 from plangrep_async._bulk import JobStream, OnError, OnProjectEnd
 from plangrep_async._credentials import Credentials, KeySource
 from plangrep_async._endpoint import check_base_url, jobs_path
@@ -135,7 +136,7 @@ class AsyncPlangrep:
         job that arrived before them.
         """
         read = self._make_reader(created_after, on_invalid)
-        return list_jobs(read(project_id, after_job))
+        return list_jobs(read(project_id, after_job, let_others))
 
     def list_jobs_many(
         self,
@@ -169,7 +170,7 @@ class AsyncPlangrep:
         read = self._make_reader(created_after, on_invalid)
         stream = JobStream(
             ProjectIds(project_ids),
-            lambda project_id: read(project_id, after_job.get(project_id)),
+            lambda project_id, turn: read(project_id, after_job.get(project_id), turn),
             workers=self._max_concurrency,
             pace=self._limiter.pace,
             on_error=on_error,
@@ -195,13 +196,13 @@ class AsyncPlangrep:
 
     def _make_reader(
         self, created_after: datetime | None, on_invalid: OnInvalid | None
-    ) -> Callable[[str, str | Job | None], JobReader]:
+    ) -> Callable[[str, str | Job | None, Turn], JobReader]:
         """Give what makes the reader of a project that stops at a job."""
         check_hook("on_invalid", on_invalid, "an InvalidElement")
         oldest_wanted(None, created_after)  # refuses what is no time
         decode = decoder(self._converter, Job)
 
-        def make(project_id: str, after_job: str | Job | None) -> JobReader:
+        def make(project_id: str, after_job: str | Job | None, turn: Turn) -> JobReader:
             query = JobQuery(
                 path=jobs_path(project_id),
                 project_id=project_id,
@@ -214,6 +215,7 @@ class AsyncPlangrep:
                 query,
                 decode=decode,
                 max_job_bytes=self._max_job_bytes,
+                turn=turn,
                 client=self,
             )
             self._streams.add(reader)

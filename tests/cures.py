@@ -32,8 +32,8 @@ MUTANTS = [
         "deadline for the headers",
         "H1 H3",
         "_transport/session.py",
-        "deadline.reschedule(asyncio.get_running_loop().time() + self._timeouts.read)",
-        "deadline.reschedule(None)",
+        "reschedule(asyncio.get_running_loop().time() + self._read_seconds)",
+        "reschedule(None)",
     ),
     Mutant(
         "time-out on connecting",
@@ -95,7 +95,7 @@ MUTANTS = [
         "a turn for others after each batch",
         "L9",
         "_answer.py",
-        "await asyncio.sleep(0)  # while bytes are here nothing else would give one",
+        "self._owes_turn = not self._body.at_end",
         "pass",
     ),
     Mutant(
@@ -207,8 +207,8 @@ MUTANTS = [
         "no limit of the pool",
         "C7",
         "_transport/session.py",
-        "StrictConnector(limit=0,",
-        "StrictConnector(limit=1,",
+        "_Connector(self._timeouts.read, limit=0,",
+        "_Connector(self._timeouts.read, limit=1,",
     ),
     Mutant(
         "certificates are checked",
@@ -312,8 +312,8 @@ MUTANTS = [
         "a stream knows that its client was closed",
         "L2",
         "_stream.py",
-        "        if self._network.is_aborted:\n            if last is not None:",
-        "        if False:\n            if last is not None:",
+        "if reader.network.is_aborted:",
+        "if False:",
     ),
     Mutant(
         "leaving closes the connection",
@@ -351,7 +351,7 @@ MUTANTS = [
         "_bulk.py",
         "            self._failures[project_id] = failure\n"
         "            if self._raises:\n"
-        "                self._cancel_workers()\n",
+        "                self._cancel_idle_workers()\n",
         "            self._failures[project_id] = failure\n",
     ),
     Mutant(
@@ -359,9 +359,8 @@ MUTANTS = [
         "K6",
         "_bulk.py",
         "            self._final = outcome.error  # now, for the hook may raise or be cancelled\n"
-        "        if self._on_project_end is not None:\n"
-        "            try:\n",
-        "            pass\n        if self._on_project_end is not None:\n            try:\n",
+        "            self._cancel_workers()\n",
+        "            self._cancel_workers()\n",
     ),
     Mutant(
         "the block waits for its workers",
@@ -378,22 +377,26 @@ MUTANTS = [
         "        except asyncio.CancelledError:\n            raise\n",
     ),
     Mutant(
-        "a worker goes on when its batch was taken",
-        "K4 K5",
-        "_bulk.py",
-        "        await parcel.taken\n",
+        "a worker goes on when its outcome was taken",
+        "K4 K9",
+        "_handover.py",
+        "        await self._wait(outcome)\n",
+        "        asyncio.ensure_future(self._wait(outcome))\n",
+    ),
+    Mutant(
+        "a worker decodes when it is its turn",
+        "K5",
+        "_handover.py",
+        "        await self._wait(None)\n",
         "        await asyncio.sleep(0)\n",
     ),
     Mutant(
         "a batch is given out before the next one is taken",
         "K11 L11",
-        "_bulk.py",
-        "            for job in self._batch:\n"
-        "                return job\n"
-        "            content = self._take()\n",
-        "            if not self._parcels:\n"
-        "                return next(self._batch)\n"
-        "            content = self._take()\n",
+        "_handover.py",
+        "        if self._batches:\n            return self._batches.popleft()\n",
+        "        if self._batches and not self._waiting:\n"
+        "            return self._batches.popleft()\n",
     ),
     Mutant(
         "as many workers as requests",

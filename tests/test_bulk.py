@@ -177,7 +177,7 @@ async def test_the_first_failure_comes_after_the_jobs_before_it_and_ends_all(
         connect(server.base_url, **LONG, max_concurrency=4) as client,
         client.list_jobs_many(names(9)) as jobs,
     ):
-        await wait_for(lambda: len(jobs._parcels) == 2)
+        await wait_for(lambda: len(jobs._handover._waiting) == 3)
         go_on.set()
         await wait_for(lambda: has_failed(jobs))
         seen, error = await read_until_error(jobs, NotFound)

@@ -1,7 +1,7 @@
 """What the fuzzing run checks, on cases that hypothesis chooses; and that its check can fail."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from random import Random
 from typing import Any
 
@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from plangrep_async._jsonarray import ArrayDecoder, Batches
+from plangrep_async._jsonarray import ArrayDecoder
 from plangrep_async.errors import IncompleteResponse, InvalidResponse
 from tests.conftest import document, wire_job
 from tests.fuzz import Decoder, Finding, Lanes, check, lanes, main, run
@@ -19,6 +19,8 @@ from tests.test_jsonarray_properties import examples
 
 LANES = lanes()
 GOOD = document([wire_job(number) for number in range(3)])
+
+Decode = Callable[[bytes], Iterable[Any]]
 
 fewer = settings(examples, max_examples=examples.max_examples // 2)
 randoms = st.randoms(use_true_random=False)
@@ -76,8 +78,8 @@ def test_a_short_run_finds_nothing(capsys: pytest.CaptureFixture[str]) -> None:
 def changed(change: Callable[[Any], Any]) -> Lanes:
     """Make lanes that change, or replace, each batch."""
 
-    def lane(decode: Callable[[bytes], Batches[Any]]) -> Callable[[bytes], Batches[Any]]:
-        return lambda array: [change(batch) for batch in decode(array)]
+    def lane(decode: Decode) -> Decode:
+        return lambda array: [change(list(batch)) for batch in decode(array)]
 
     return {name: lane(decode) for name, decode in LANES.items()}
 

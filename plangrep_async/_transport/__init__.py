@@ -62,7 +62,8 @@ class Transport:
         retry: RetryPolicy,
         user_agent: str,
     ) -> None:
-        self._base_url = base_url
+        self._base_url = URL(base_url, encoded=True)
+        self._base_path = self._base_url.raw_path.rstrip("/")
         self._credentials = credentials
         self._session = session
         self._limiter = limiter
@@ -78,6 +79,12 @@ class Transport:
         if attempt in self._retried:
             known: Attempt[P, T] = self._retried[attempt]
             return known
+
+        async def go_on(failures: list[PlangrepError], *args: P.args, **kwargs: P.kwargs) -> T:
+            if failures:
+                raise failures.pop()
+            return await attempt(*args, **kwargs)
+
         decorate = backoff.on_exception(
             waits,
             PlangrepError,
@@ -92,11 +99,15 @@ class Transport:
             on_giveup=_note_attempts,
             logger=None,
         )
-        retried = decorate(attempt)
+        retried = decorate(go_on)
 
         async def call(*args: P.args, **kwargs: P.kwargs) -> T:
             try:
-                return await retried(*args, **kwargs)
+                return await attempt(*args, **kwargs)  # mostly it succeeds, and costs nothing more
+            except PlangrepError as error:
+                failures = [error]
+            try:
+                return await retried(failures, *args, **kwargs)
             except PlangrepError as error:
                 failure = error
             # The fork of backoff raises its last error `from None`.
@@ -140,7 +151,7 @@ class Transport:
         session = self._session.get()
         if not {".", ".."}.isdisjoint(path.split("/")):  # RFC 3986, section 5.2.4
             raise ConfigurationError("the id would lead to another place of the API")
-        url = URL(self._base_url + path, encoded=True)
+        url = self._base_url.with_path(self._base_path + path, encoded=True)
         what = f"GET {printable(str(url))}"
         await self._credentials.header()  # errors of the caller's function are not the network's
         request = session.get(

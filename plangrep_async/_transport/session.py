@@ -6,17 +6,36 @@ import ssl as tls
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import suppress
 from contextvars import ContextVar
-from types import SimpleNamespace
 from typing import Any
 
 import aiohttp
+from aiohttp.connector import Connection
 
 from plangrep_async._transport.strict import StrictConnector, StrictResponse
 from plangrep_async._transport.timeouts import Timeouts
 from plangrep_async.errors import ClientClosed, ConfigurationError
 
 header_deadline: ContextVar[asyncio.Timeout] = ContextVar("header_deadline")
-"""Around a request: set anew once there is a connection, so that connecting does not count."""
+"""Around a request: when its headers have to be there."""
+
+
+class _Connector(StrictConnector):
+    """Sets the deadline anew once there is a connection, so that connecting does not count."""
+
+    def __init__(self, read: float, **options: Any) -> None:
+        super().__init__(**options)
+        self._read_seconds = read
+
+    async def connect(
+        self,
+        req: aiohttp.ClientRequest,
+        traces: list[Any],
+        timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109  # aiohttp's own
+    ) -> Connection:
+        """Give a connection, from the pool or new."""
+        connection = await super().connect(req, traces, timeout)
+        header_deadline.get().reschedule(asyncio.get_running_loop().time() + self._read_seconds)
+        return connection
 
 
 class Session:
@@ -104,7 +123,7 @@ class Session:
 
     def _make(self) -> aiohttp.ClientSession:
         # No pool limit: whoever waits in aiohttp's pool runs into a time-out there.
-        connector = StrictConnector(limit=0, ssl=self._ssl or True)
+        connector = _Connector(self._timeouts.read, limit=0, ssl=self._ssl or True)
         self._at_loop_end = _closing(connector)
         with suppress(StopIteration):
             self._at_loop_end.__anext__().send(None)  # as far as its `yield`
@@ -113,19 +132,8 @@ class Session:
             response_class=StrictResponse,
             cookie_jar=aiohttp.DummyCookieJar(),
             trust_env=self._trust_env,
-            trace_configs=[*self._trace_configs, self._clock()],
+            trace_configs=self._trace_configs,
         )
-
-    def _clock(self) -> aiohttp.TraceConfig:
-        trace = aiohttp.TraceConfig()
-
-        async def connected(_: aiohttp.ClientSession, __: SimpleNamespace, ___: Any) -> None:
-            deadline = header_deadline.get()
-            deadline.reschedule(asyncio.get_running_loop().time() + self._timeouts.read)
-
-        trace.on_connection_create_end.append(connected)
-        trace.on_connection_reuseconn.append(connected)
-        return trace
 
 
 async def _closing(connector: aiohttp.BaseConnector) -> AsyncGenerator[None, None]:

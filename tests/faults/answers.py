@@ -1,6 +1,7 @@
 """Answers that mean something wrong, and what a client, and its decoder alone, make of them."""
 
 import json
+import tracemalloc
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -47,6 +48,8 @@ class Outcome:
     jobs: list[Job] = field(default_factory=list)
     bad: list[InvalidElement] = field(default_factory=list)
     error: PlangrepError | None = None
+    peak_bytes: int = 0
+    """The most that was allocated by then, while `tracemalloc` watches."""
 
     @property
     def ids(self) -> list[str]:
@@ -82,6 +85,7 @@ async def consume(client: AsyncPlangrep, *, skip: bool = False) -> Outcome:
             outcome.jobs.append(job)
     except PlangrepError as error:
         outcome.error = error
+    outcome.peak_bytes = tracemalloc.get_traced_memory()[1]
     if outcome.error is not None:
         assert leaks(outcome.error, TOKEN) == []
         assert outcome.error.delivered == len(outcome.jobs)

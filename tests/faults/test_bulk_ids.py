@@ -196,7 +196,7 @@ async def test_ids_that_raise_end_all_projects(
             connect(server.base_url) as client,
         ):
             async with client.list_jobs_many(broken()) as jobs:
-                await wait_for(lambda: len(jobs._parcels) == 1)
+                await wait_for(lambda: len(jobs._handover._waiting) == 2)
                 await server.wait_until(lambda: len(server.requests) == 2)
                 go_on.set()
                 if is_read:

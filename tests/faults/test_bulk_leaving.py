@@ -79,7 +79,7 @@ async def test_a_consumer_that_stops_holds_everybody(connect: Connect) -> None:
         count = len(server.requests)
         await asyncio.sleep(0.05)
         assert len(server.requests) == count <= 5
-        assert len(jobs._parcels) <= 4
+        assert len(jobs._handover._waiting) <= 4
         assert jobs.progress.in_flight == 0
     assert len(asked(server)) == count
 

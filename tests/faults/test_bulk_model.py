@@ -18,6 +18,8 @@ from hypothesis.stateful import (
 )
 
 from plangrep_async import ClientClosed, ProjectOutcome
+from plangrep_async._answer import Turn
+from plangrep_async._batch import Batch
 from plangrep_async._bulk import JobStream
 from plangrep_async._ids import ProjectIds
 from plangrep_async._pace import Pace
@@ -37,7 +39,8 @@ class Failed(Exception):
 class ScriptedReader:
     """Stands for the reader of one list: it gives what it is told to, when it is told to."""
 
-    def __init__(self) -> None:
+    def __init__(self, turn: Turn) -> None:
+        self._turn = turn
         self.bytes_read = self.retries = 0
         self.is_closed = False
         self._told: deque[Sequence[_Job] | Failed | None] = deque()
@@ -48,7 +51,7 @@ class ScriptedReader:
         self._told.append(what)
         self._news.set()
 
-    async def next_batch(self) -> Sequence[_Job] | None:
+    async def next_batch(self) -> Batch[_Job] | None:
         """Be the method of `JobReader`."""
         assert not self.is_closed
         while not self._told:
@@ -57,7 +60,10 @@ class ScriptedReader:
         told = self._told.popleft()
         if isinstance(told, Failed):
             raise told
-        return told
+        if told is None:
+            return None
+        await self._turn()
+        return Batch(list(told))
 
     def close(self) -> None:
         """Be the method of `JobReader`."""
@@ -168,7 +174,7 @@ class Merge(RuleBasedStateMachine):
             assert len(project.seen) <= project.produced
         open_now = [p for p in self.projects.values() if p.reader and not p.reader.is_closed]
         assert len(open_now) <= self.workers
-        assert len(self.stream._parcels) <= self.workers
+        assert len(self.stream._handover._waiting) <= self.workers
         assert self.stream.progress.jobs == sum(len(p.seen) for p in self.projects.values())
         told = [p for p in self.projects.values() if p.outcome]
         assert self.stream.progress.projects_done == len(told)
@@ -252,10 +258,10 @@ class Merge(RuleBasedStateMachine):
             await asyncio.sleep(0)
             yield name
 
-    def _open_reader(self, project_id: str) -> JobReader:
+    def _open_reader(self, project_id: str, turn: Turn) -> JobReader:
         project = self.projects[project_id]
         assert project.reader is None
-        project.reader = ScriptedReader()
+        project.reader = ScriptedReader(turn)
         return cast("JobReader", project.reader)
 
     def telling(self) -> list[Project]:

@@ -86,7 +86,7 @@ async def test_a_project_that_stalls_is_given_up_and_asked_again(connect: Connec
 async def test_a_slow_consumer_holds_up_the_server_and_memory_stays_bounded(
     connect: Connect,
 ) -> None:
-    """However many fast streams wait, each has one batch here; the server's buffers are full."""
+    """However many fast streams wait, each has one piece here; the server's buffers are full."""
     most = 8
     count = 3_000  # jobs of a project: two megabytes
     bodies = {name: document(jobs_of(name, count)) for name in names(1)}
@@ -104,16 +104,15 @@ async def test_a_slow_consumer_holds_up_the_server_and_memory_stays_bounded(
         client.list_jobs_many(names(100)) as jobs,
     ):
         await anext(jobs)
-        largest = held = 0
+        most_waiting = 0
         for _ in range(60):
             await asyncio.sleep(0.005)  # ten times longer than a batch takes to arrive
             for _ in range(20):
                 await anext(jobs)
-            held = sum(len(parcel.content) for parcel in jobs._parcels)  # type: ignore[arg-type]
-            assert len(jobs._parcels) <= most
-            largest = max(largest, held)
-        # A batch is of what 64 KiB can hold; the jobs with a short number are smaller.
-        assert 0 < largest <= most * 1.1 * (64 << 10) / (size / count)
+            most_waiting = max(most_waiting, len(jobs._handover._waiting))
+            # Of all that was read one piece is decoded: what its consumer is about to get.
+            assert len(jobs._handover._batches) == 0
+        assert 0 < most_waiting <= most
         await asyncio.sleep(0.05)
         sent, read = server.bytes_sent, jobs.progress.bytes
         await asyncio.sleep(0.1)
