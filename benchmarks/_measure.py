@@ -88,7 +88,7 @@ class Tally:
         count = page_count = files = credits_debited = completed = 0
         async for job in jobs:
             if not count:
-                self.first_at = time.perf_counter()
+                self.first_at = min(self.first_at, time.perf_counter())
             count += 1
             page_count += job.page_count
             files += len(job.files)

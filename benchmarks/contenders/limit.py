@@ -5,31 +5,16 @@ of them (with it, collections take half of the decoding): what is left when only
 """
 
 # ruff: noqa: D101 - the models are the API's, field by field
-import asyncio
 from collections.abc import Sequence
 from datetime import datetime
-from enum import StrEnum
 from typing import Any
 
 import aiohttp
 import msgspec
 
 from benchmarks._measure import Tally, main
-from benchmarks.contenders import IN_FLIGHT
-
-
-class JobStatus(StrEnum):
-    PROVISIONING = "provisioning"
-    AWAITING_UPLOADS = "awaiting_uploads"
-    UPLOADING = "uploading"
-    PREFLIGHTING = "preflighting"
-    BLOCKED_INSUFFICIENT_CREDITS = "blocked_insufficient_credits"
-    PROCESSING = "processing"
-    COMPLETED = "completed"
-    COMPLETED_WITH_ERRORS = "completed_with_errors"
-    FAILED = "failed"
-    CANCELLED = "cancelled"
-    EXPIRED = "expired"
+from benchmarks.contenders import HEADERS, gather
+from benchmarks.contenders._status import JobStatus
 
 
 class JobLimits(msgspec.Struct, rename="camel", gc=False):
@@ -70,6 +55,7 @@ class JobList(msgspec.Struct, gc=False):
 
 
 decoder = msgspec.json.Decoder(JobList)
+structure = msgspec.json.Decoder(list[Job]).decode
 
 
 async def stream(base_url: str, project_id: str, tally: Tally) -> None:
@@ -79,17 +65,14 @@ async def stream(base_url: str, project_id: str, tally: Tally) -> None:
 
 async def bulk(base_url: str, project_ids: Sequence[str], tally: Tally) -> None:
     """Add up the jobs of many projects."""
-    headers = {"Authorization": "Bearer pgk_bench", "Accept": "application/json"}
-    free = asyncio.Semaphore(IN_FLIGHT)
-    async with aiohttp.ClientSession(headers=headers, raise_for_status=True) as session:
+    async with aiohttp.ClientSession(headers=HEADERS, raise_for_status=True) as session:
 
         async def read(project_id: str) -> None:
-            async with free:
-                async with session.get(f"{base_url}/projects/{project_id}/jobs") as response:
-                    body = await response.read()
-                tally.add_all(decoder.decode(body).jobs)
+            async with session.get(f"{base_url}/projects/{project_id}/jobs") as response:
+                body = await response.read()
+            tally.add_all(decoder.decode(body).jobs)
 
-        await asyncio.gather(*map(read, project_ids))
+        await gather(read, project_ids)
 
 
 if __name__ == "__main__":
