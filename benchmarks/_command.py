@@ -3,18 +3,23 @@
 import argparse
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import attrs
 
 from benchmarks._processes import ChildFailed, TotalsMismatch
 
+T = TypeVar("T")
+
 
 def parser(name: str, *, quick: str) -> argparse.ArgumentParser:
-    """Return a parser with the options that every benchmark has; `quick` says what that means."""
-    parser = argparse.ArgumentParser(prog=f"python -m benchmarks.{name}")
+    """Return a parser for a module, with the options that every benchmark has.
+
+    `quick` says what the short form is.
+    """
+    parser = argparse.ArgumentParser(prog=f"python -m {name}")
     parser.add_argument("--quick", action="store_true", help=quick)
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there as well")
     return parser
@@ -30,12 +35,25 @@ def positive(text: str) -> int:
 
 def report(measure: Callable[[], Any], file: Path | None) -> int:
     """Print what was measured, and write it as JSON where there is a file; return the exit code."""
+    found = measured(measure)
+    if found is None:
+        return 1
+    if file is not None:
+        write(file, attrs.asdict(found))
+    return 0
+
+
+def measured(measure: Callable[[], T]) -> T | None:
+    """Print what was measured and return it, or print why it could not be and return nothing."""
     try:
         found = measure()
     except (ChildFailed, TotalsMismatch) as error:
         print(f"error: {error}", file=sys.stderr)
-        return 1
-    print(found)
-    if file is not None:
-        file.write_text(json.dumps(attrs.asdict(found), indent=2) + "\n")
-    return 0
+        return None
+    print(found, flush=True)
+    return found
+
+
+def write(file: Path, figures: Mapping[str, Any]) -> None:
+    """Write figures as JSON."""
+    file.write_text(json.dumps(figures, indent=2) + "\n")

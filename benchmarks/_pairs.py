@@ -15,8 +15,7 @@ import attrs
 from benchmarks._data import Document
 from benchmarks._measure import Sample
 from benchmarks._processes import run_contender
-
-OURS = "ours"
+from benchmarks.contenders import OURS
 
 Pair = tuple[Sample, Sample]
 
@@ -74,8 +73,13 @@ def run_pairs(
 
 def summarise(runs: dict[str, list[Pair]]) -> list[Result]:
     """Return ours first, over all its runs, then the others in their order."""
-    all_ours = [(ours, ours) for pairs in runs.values() for ours, _ in pairs]
-    return [_result(OURS, all_ours), *(_result(name, pairs) for name, pairs in runs.items())]
+    all_ours = (ours for pairs in runs.values() for ours, _ in pairs)
+    return [alone(all_ours), *(_result(name, pairs) for name, pairs in runs.items())]
+
+
+def alone(samples: Iterable[Sample]) -> Result:
+    """Return the medians of runs of ours that had nobody beside them; its ratios are 1."""
+    return _result(OURS, [(sample, sample) for sample in samples])
 
 
 def _result(contender: str, pairs: Sequence[Pair]) -> Result:

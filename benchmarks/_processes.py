@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from benchmarks._data import Document
+from benchmarks._data import Document, Totals
 from benchmarks._measure import Sample
 
 _ROOT = Path(__file__).parent.parent
@@ -109,10 +109,21 @@ def run_contender(
         sample = Sample.from_json(json.loads(output))
     except (ValueError, TypeError, KeyError):
         raise ChildFailed(f"{name} printed no sample, but {output[:200]!r}") from None
-    expected = document.totals * (1 if projects is None else projects)
-    if sample.totals != expected:
-        raise TotalsMismatch(f"{name} counted {sample.totals}, but written were {expected}")
+    _check(name, sample.totals, document.totals * (1 if projects is None else projects))
     return sample
+
+
+def run_structure(name: str, document: Document, *, timeout: float = 300.0) -> float:
+    """Let a contender make objects of the document's jobs; return its seconds for all of them."""
+    found = json.loads(_output(name, "structure", name, document.path, timeout=timeout))
+    _check(name, Totals(**found["totals"]), document.totals)
+    seconds: float = found["seconds"]
+    return seconds
+
+
+def _check(name: str, found: Totals, expected: Totals) -> None:
+    if found != expected:
+        raise TotalsMismatch(f"{name} counted {found}, but written were {expected}")
 
 
 def run_throttled(name: str, greeting: str, *, timeout: float = 300.0) -> dict[str, Any]:

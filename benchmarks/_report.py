@@ -2,6 +2,7 @@
 
 import os
 import platform
+import textwrap
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -53,7 +54,7 @@ class Report:
         )
         return (
             f"{self.what}, {self.size_mb:.1f} MB; medians of {self.pairs} pairs\n"
-            f"{self.machine}; {listed(self.versions)}\n"
+            f"{where(self.machine, self.versions)}\n"
             f"The server alone: {self.server_mb_per_second:,.0f} MB/s\n"
             f"Every run found what was generated: {totals}\n\n{table(self.results)}"
         )
@@ -74,9 +75,10 @@ def versions(*distributions: str) -> dict[str, str]:
     return {"Python": platform.python_version()} | {name: version(name) for name in distributions}
 
 
-def listed(versions: Mapping[str, str]) -> str:
-    """Return the versions as one text."""
-    return ", ".join(f"{name} {version}" for name, version in versions.items())
+def where(machine: str, versions: Mapping[str, str]) -> str:
+    """Return machine and versions as lines of a heading."""
+    listed = ", ".join(f"{name} {version}" for name, version in versions.items())
+    return textwrap.fill(f"{machine}; {listed}", width=120, break_on_hyphens=False)
 
 
 def table(results: Sequence[Result]) -> str:

@@ -24,7 +24,7 @@ from benchmarks._pairs import run_pairs, summarise
 from benchmarks._processes import serving
 from benchmarks._report import Report, machine, versions
 from benchmarks._server import ceiling
-from benchmarks.contenders import IN_FLIGHT
+from benchmarks.contenders import IN_FLIGHT, distributions
 
 OTHERS = ("limit", "aiohttp_json_cattrs")
 
@@ -40,7 +40,7 @@ def measure_bulk(
         runs = run_pairs(others, port=port, document=document, pairs=pairs, projects=projects)
     return Report(
         machine=machine(),
-        versions=versions("aiohttp", "msgspec", "cattrs"),
+        versions=versions(*distributions(others)),
         what=f"{projects:,} projects, {IN_FLIGHT} in flight, each with {spec}",
         size_mb=projects * document.size_bytes / 1e6,
         totals=document.totals * projects,
@@ -52,7 +52,7 @@ def measure_bulk(
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run from the command line; return the exit code."""
-    command = parser("bench_bulk", quick="60 projects, 50 jobs and 3 pairs")
+    command = parser("benchmarks.bench_bulk", quick="60 projects, 50 jobs and 3 pairs")
     command.add_argument("--projects", type=positive, metavar="N", help="lists to read (500)")
     command.add_argument("--jobs", type=positive, metavar="N", help="jobs in each of them (200)")
     command.add_argument(

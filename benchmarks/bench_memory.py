@@ -20,7 +20,7 @@ import attrs
 from benchmarks._command import parser, positive, report
 from benchmarks._data import Library, Spec
 from benchmarks._processes import TotalsMismatch, run_memory, serving
-from benchmarks._report import listed, machine, versions
+from benchmarks._report import machine, versions, where
 from benchmarks.contenders import IN_FLIGHT
 
 
@@ -52,7 +52,7 @@ class MemoryReport:
         return "\n".join(
             [
                 f"list_jobs_many, {IN_FLIGHT} in flight, each project with {self.what}",
-                f"{self.machine}; {listed(self.versions)}",
+                where(self.machine, self.versions),
                 "",
                 f"{'projects':>10}{'jobs':>12}{'memory +MB':>12}{'of ids':>12}",
                 *rows,
@@ -90,7 +90,7 @@ def _size_of_ids(count: int) -> int:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run from the command line; return the exit code."""
-    command = parser("bench_memory", quick="1,000 projects at most")
+    command = parser("benchmarks.bench_memory", quick="1,000 projects at most")
     command.add_argument("--projects", type=positive, metavar="N", help="at most (10,000)")
     command.add_argument("--jobs", type=positive, metavar="N", help="jobs of each project (20)")
     options = command.parse_args(arguments)

@@ -24,6 +24,7 @@ from benchmarks._pairs import run_pairs, summarise
 from benchmarks._processes import serving
 from benchmarks._report import Report, machine, versions
 from benchmarks._server import ceiling
+from benchmarks.contenders import distributions
 
 OTHERS = ("limit", "aiohttp_json_cattrs")
 
@@ -39,7 +40,7 @@ def measure_stream(
         runs = run_pairs(others, port=port, document=document, pairs=pairs)
     return Report(
         machine=machine(),
-        versions=versions("aiohttp", "msgspec", "cattrs"),
+        versions=versions(*distributions(others)),
         what=f"One project: {spec}",
         size_mb=document.size_bytes / 1e6,
         totals=document.totals,
@@ -51,7 +52,7 @@ def measure_stream(
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run from the command line; return the exit code."""
-    command = parser("bench_stream", quick="3,000 jobs and 3 pairs")
+    command = parser("benchmarks.bench_stream", quick="3,000 jobs and 3 pairs")
     command.add_argument("--jobs", type=positive, metavar="N", help="jobs in the document (50,000)")
     command.add_argument(
         "--pairs", type=positive, metavar="K", help="adjacent pairs a contender (7)"

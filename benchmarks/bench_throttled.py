@@ -21,7 +21,7 @@ import attrs
 from benchmarks._command import parser, positive, report
 from benchmarks._limited import Arrivals
 from benchmarks._processes import TotalsMismatch, limited, run_throttled
-from benchmarks._report import listed, machine, versions
+from benchmarks._report import machine, versions, where
 from benchmarks.contenders.throttled import IN_FLIGHT
 
 CONTENDERS = ("ours", "gather")
@@ -80,7 +80,7 @@ class ThrottledReport:
         return "\n".join(
             [
                 f"{what}; ideal: {ideals}",
-                f"{self.machine}; {listed(self.versions)}",
+                where(self.machine, self.versions),
                 "Every job of the projects that did not fail came exactly once",
                 "",
                 head,
@@ -143,7 +143,7 @@ def _counts(histogram: Sequence[int]) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run from the command line; return the exit code."""
-    command = parser("bench_throttled", quick="300 projects")
+    command = parser("benchmarks.bench_throttled", quick="300 projects")
     command.add_argument("--projects", type=positive, metavar="N", help="lists to read (2,000)")
     options = command.parse_args(arguments)
     projects = options.projects or (300 if options.quick else 2_000)

@@ -14,8 +14,10 @@ IN_FLIGHT = 32  # requests of `bulk` at any time
 API_KEY = "pgk_bench"
 HEADERS = {"Authorization": f"Bearer {API_KEY}", "Accept": "application/json"}
 
-# Each contender beside ours, and the distributions whose versions its figures depend on.
-OTHERS = {
+OURS = "ours"
+
+_DISTRIBUTIONS = {  # those whose versions the figures depend on
+    OURS: ("aiohttp", "msgspec", "cattrs"),
     "limit": ("aiohttp", "msgspec"),
     "aiohttp_json_cattrs": ("aiohttp", "cattrs"),
     "aiohttp_orjson_cattrs": ("aiohttp", "orjson", "cattrs"),
@@ -24,6 +26,12 @@ OTHERS = {
     "openai_httpx": ("openai", "pydantic"),
     "openai_aiohttp": ("openai", "pydantic", "aiohttp"),
 }
+OTHERS = tuple(name for name in _DISTRIBUTIONS if name != OURS)
+
+
+def distributions(others: Iterable[str]) -> tuple[str, ...]:
+    """Return the distributions behind ours and these contenders, each once."""
+    return tuple(dict.fromkeys(name for who in (OURS, *others) for name in _DISTRIBUTIONS[who]))
 
 
 async def gather(read: Callable[[str], Awaitable[None]], project_ids: Iterable[str]) -> None:
