@@ -35,7 +35,7 @@ QUESTIONS: dict[str, Callable[[Bench], Answer]] = {
     "structure": structure.ask,
     "latency": latency.ask,
 }
-GUARD = Scale(pairs=3)
+GUARD = Scale(pairs=5)  # a minute in all
 RESULTS = Path(__file__).parent / "results"
 
 

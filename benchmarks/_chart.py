@@ -76,7 +76,7 @@ def lines(
         x, _ = place(10.0**decade, 10.0**y_low)
         parts += [_grid(x, _TOP, x, bottom)]
         parts += [_text(x, bottom + 18, _number(10.0**decade), _INK, anchor="middle")]
-    parts += [_text(_LEFT + _PLOT + 14, bottom + 18, x_unit, _INK)]
+    parts += [_text(_LEFT + _PLOT / 2, bottom + 36, x_unit, _INK, anchor="middle")]
 
     ends = {name: place(*line[-1]) for name, line in series.items()}
     heights = spread({name: y for name, (_, y) in ends.items()}, apart=_LINE_HEIGHT)
@@ -86,7 +86,7 @@ def lines(
         label = f"{name} {_number(line[-1][1])}"
         x, _ = ends[name]
         parts += [_text(x + 8, heights[name] + 4, label, colour, size=11)]
-    return _document(title, parts, bottom=bottom + 24, notes=notes)
+    return _document(title, parts, bottom=bottom + 40, notes=notes)
 
 
 def spread(heights: Mapping[str, float], *, apart: float) -> dict[str, float]:

@@ -7,7 +7,7 @@ import math
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -19,9 +19,18 @@ from benchmarks import bench_bulk, bench_stream, bench_throttled
 from benchmarks._data import Document, Library, Shape, Spec, Totals, write
 from benchmarks._measure import Heartbeat, Sample, Tally
 from benchmarks._pairs import median_of_ratios, summarise
-from benchmarks._processes import ChildFailed, TotalsMismatch, limited, run_contender, serving
+from benchmarks._processes import (
+    ChildFailed,
+    TotalsMismatch,
+    limited,
+    run_contender,
+    run_structure,
+    serving,
+)
 from benchmarks._server import HOST, WARM_UP_PROJECT, ceiling
-from benchmarks.contenders import limit
+from benchmarks.contenders import OTHERS, OURS, limit
+from benchmarks.questions.structure import OTHERS as STRUCTURE_OTHERS
+from tests.conftest import wire_job
 
 ROOT = Path(__file__).parent.parent
 
@@ -39,6 +48,17 @@ def warm_up(tmp_path_factory: pytest.TempPathFactory) -> Document:
 @pytest.fixture(scope="module")
 def port(document: Document, warm_up: Document) -> Iterator[int]:
     with serving(document, warm_up) as port:
+        yield port
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Document:
+    return write(Spec(jobs=30), tmp_path_factory.mktemp("data") / "small.json")
+
+
+@pytest.fixture(scope="module")
+def small_port(small: Document, warm_up: Document) -> Iterator[int]:
+    with serving(small, warm_up) as port:
         yield port
 
 
@@ -174,6 +194,33 @@ def test_a_contender_that_fails_is_an_error(document: Document, port: int) -> No
         run_contender("limit", port, document, timeout=0.01)
 
 
+# Contenders
+
+
+@pytest.mark.parametrize("projects", [None, 3])
+@pytest.mark.parametrize("name", [OURS, *OTHERS])
+def test_every_contender_reads_the_whole_document(
+    small: Document, small_port: int, name: str, projects: int | None
+) -> None:
+    """One project's jobs and those of three add up to what was written, in finite figures."""
+    sample = run_contender(name, small_port, small, projects=projects)
+    assert sample.totals == small.totals * (projects or 1)
+    assert 0 < sample.first_job_seconds <= sample.seconds < math.inf
+
+
+@pytest.mark.parametrize("name", [OURS, *STRUCTURE_OTHERS])
+def test_every_contender_without_a_network_makes_all_objects(small: Document, name: str) -> None:
+    """The bytes of a list become objects with the totals that were written, in a finite time."""
+    assert 0 < run_structure(name, small) < math.inf
+
+
+def test_wrong_totals_of_objects_are_an_error(small: Document) -> None:
+    """A contender that made other objects than were written is no figure but an exception."""
+    totals = attrs.evolve(small.totals, files=small.totals.files + 1)
+    with pytest.raises(TotalsMismatch, match="limit counted"):
+        run_structure("limit", attrs.evolve(small, totals=totals))
+
+
 # Measuring
 
 
@@ -208,6 +255,20 @@ def test_a_tally_adds_up_many_lists(document: Document) -> None:
         else:
             assert tally.first_at == math.inf
     assert document.totals == tally.totals
+
+
+async def test_a_tally_keeps_the_first_job_of_many_streams() -> None:
+    """A stream that begins later does not move the moment of the first job."""
+
+    async def jobs() -> AsyncIterator[Any]:
+        for job in limit.structure(json.dumps([wire_job(1), wire_job(2)]).encode()):
+            yield job
+
+    tally = Tally()
+    await tally.add_stream(jobs())
+    first_at = tally.first_at
+    await tally.add_stream(jobs())
+    assert (tally.first_at, tally.totals.jobs) == (first_at, 4)
 
 
 async def test_the_heartbeat_sees_a_stall() -> None:

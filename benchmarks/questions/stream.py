@@ -92,7 +92,10 @@ class StreamAnswer:
                 {OURS: ours, **others},
                 x_unit="jobs",
                 y_unit="MB",
-                notes=[f"Others: at {jobs:,} jobs; growth below {_LEAST_MB} MB as such", *notes],
+                notes=[
+                    f"Others: at {jobs:,} jobs; what is less than {_LEAST_MB} MB is drawn there",
+                    *notes,
+                ],
                 highlight=OURS,
             ),
         }
