@@ -110,6 +110,7 @@ class JobStream(AsyncIterator[Job]):
         if owed not in (None, self._raised, *self._failures.values()) and not self._is_over:
             _log.warning("a stream was left before it could raise %s", type(owed).__name__)
         self._end(ClientClosed("this stream was left: call list_jobs_many again"))
+        self._cancel_workers()  # also those who were running when it was ended from outside
         await all_done(self._workers or set())
         if self._raises or not self._were_failures_seen:
             warn_of({n: e for n, e in self._failures.items() if e is not self._raised})
@@ -151,6 +152,9 @@ class JobStream(AsyncIterator[Job]):
             taken = await self._handover.take()
             if isinstance(taken, ProjectOutcome):
                 await self._finish(taken)
+            elif isinstance(taken, BaseException):
+                self._cancel_workers()
+                self._handover.clear()
             elif taken is not None:
                 self._batch, self._left = iter(taken), len(taken)
                 self._jobs += self._left
@@ -201,6 +205,7 @@ class JobStream(AsyncIterator[Job]):
             self._final = self._final or error
             if self._raises or isinstance(error, ClientClosed):
                 self._cancel_idle_workers()
+                await self._handover.tell(error)  # behind all that came before it
 
     async def _fetch(self, project_id: str) -> None:
         """Hand over all jobs of a project, and what became of it."""

@@ -16,13 +16,13 @@ from plangrep_async._progress import ProjectOutcome
 from plangrep_async.models import Job
 
 
-@attrs.frozen
+@attrs.frozen(eq=False)
 class _Waiting:
     """A worker, with what it waits for."""
 
     worker: asyncio.Task[Any] | None
     turn: asyncio.Future[None]
-    outcome: ProjectOutcome | None
+    outcome: ProjectOutcome | BaseException | None
 
 
 class Handover:
@@ -52,27 +52,35 @@ class Handover:
         self._batches.append(batch)
         self._changed.set()
 
-    async def tell(self, outcome: ProjectOutcome) -> None:
-        """Wait until a consumer has taken the outcome of a project."""
+    async def tell(self, outcome: ProjectOutcome | BaseException) -> None:
+        """Wait until a consumer has taken the outcome of a project, or an error that ends all."""
         await self._wait(outcome)
 
-    async def _wait(self, outcome: ProjectOutcome | None) -> None:
+    async def _wait(self, outcome: ProjectOutcome | BaseException | None) -> None:
         turn = asyncio.get_running_loop().create_future()
-        self._waiting.append(_Waiting(asyncio.current_task(), turn, outcome))
+        waiting = _Waiting(asyncio.current_task(), turn, outcome)
+        self._waiting.append(waiting)
         self._changed.set()
-        await turn
+        try:
+            await turn
+        finally:
+            if waiting in self._waiting:
+                self._waiting.remove(waiting)
 
     # What consumers call.
 
-    async def take(self) -> Batch[Job] | ProjectOutcome | None:
+    async def take(self) -> Batch[Job] | ProjectOutcome | BaseException | None:
         """Take what is first, where there is anything; `None` if it takes more to know it."""
         if self._batches:
             return self._batches.popleft()
-        first = self._waiting.popleft()
+        first = self._waiting[0]
+        if first.outcome is not None:
+            self._waiting.popleft()
         if not first.turn.done():  # its worker may have been cancelled
             first.turn.set_result(None)
-            if first.outcome is None:
-                await asyncio.sleep(0)  # it decodes now, and hands over if it found jobs
+        if first.outcome is None:
+            # Its worker leaves the queue, and hands over if it found jobs: nobody comes before it.
+            await asyncio.sleep(0)
         return first.outcome
 
     async def change(self) -> None:

@@ -96,7 +96,7 @@ MUTANTS = [
         "L9",
         "_answer.py",
         "self._owes_turn = not self._body.at_end",
-        "pass",
+        "self._owes_turn = False",
     ),
     Mutant(
         "good jobs come before the error",

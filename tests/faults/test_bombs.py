@@ -80,6 +80,26 @@ async def test_others_get_their_turn_while_a_list_is_decoded(connect: Connect, u
 
 
 @pytest.mark.fault("L9")
+async def test_others_get_their_turn_after_each_piece(connect: Connect) -> None:
+    """Typical jobs are made in C, and yet no more of them at once than 64 KiB can hold."""
+    body = document([wire_job(number) for number in range(3_000)])
+    turns = Turns()
+
+    async def send(conn: Connection) -> None:
+        await conn.send(response(body))
+
+    async with RawServer(send) as server, connect(server.base_url) as client:
+        jobs = client.list_jobs(PROJECT)
+        await anext(jobs)
+        await asyncio.sleep(0.05)  # more than one piece is here then
+        others = asyncio.create_task(turns.take())
+        async for _ in jobs:
+            turns.count()
+        others.cancel()
+    assert 0 < turns.most <= (64 << 10) / (len(body) / 3_000) + 2
+
+
+@pytest.mark.fault("L9")
 async def test_jobs_by_rules_of_the_callers_are_made_a_few_at_a_time(connect: Connect) -> None:
     """A converter with a hook of its own is slower, and does not hold the loop longer for it."""
     turns = Turns()
