@@ -22,12 +22,12 @@ from plangrep_async import (
     ProjectOutcome,
     RetryPolicy,
     ServerError,
-    Timeouts,
 )
 from plangrep_async.converter import InvalidElement, make_converter
 from plangrep_async.emulator import Emulator
 from tests.conftest import document, wire_job
 from tests.faults.bulk import (
+    PATIENT,
     Connect,
     begins,
     by_its_project,
@@ -44,11 +44,6 @@ from tests.faults.bulk import (
 )
 from tests.faults.streams import nothing_left, turns
 from tests.raw_server import CHUNKED, Connection, RawServer, chunked, head, response
-
-LONG: dict[str, Any] = {
-    "timeout": Timeouts(connect=30, read=30),
-    "retry": RetryPolicy(first_wait=30, max_wait=30),
-}
 
 
 class Hook:
@@ -174,7 +169,7 @@ async def test_the_first_failure_comes_after_the_jobs_before_it_and_ends_all(
     async with (
         nothing_left(),
         RawServer(by_project(scripts, lists(3))) as server,
-        connect(server.base_url, **LONG, max_concurrency=4) as client,
+        connect(server.base_url, **PATIENT, max_concurrency=4) as client,
         client.list_jobs_many(names(9)) as jobs,
     ):
         await wait_for(lambda: len(jobs._handover._waiting) == 3)
@@ -310,7 +305,7 @@ async def test_progress_shows_requests_in_flight_and_what_the_server_allows(
     retry = RetryPolicy(attempts=1)
     async with (
         RawServer(by_project(scripts, lists(1))) as server,
-        connect(server.base_url, timeout=LONG["timeout"], retry=retry) as client,
+        connect(server.base_url, timeout=PATIENT["timeout"], retry=retry) as client,
     ):
         jobs = client.list_jobs_many(names(4), on_error="collect")
         async with jobs:
@@ -510,7 +505,7 @@ async def test_closing_the_client_ends_the_stream(
 ) -> None:
     """Who waits for a job, or asks later, gets `ClientClosed`; the connections are closed."""
     async with nothing_left(), RawServer(begins(2)) as server:
-        client = connect(server.base_url, **LONG)
+        client = connect(server.base_url, **PATIENT)
         async with client.list_jobs_many(names(3), on_error=on_error) as jobs:
             reading = asyncio.create_task(read_until_error(jobs, ClientClosed))
             await wait_for(lambda: jobs.progress.jobs == 6)

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
 from urllib.parse import unquote
 
-from plangrep_async import AsyncPlangrep, Job
+from plangrep_async import AsyncPlangrep, Job, RetryPolicy, Timeouts
 from tests.conftest import document, wire_job
 from tests.raw_server import (
     CHUNKED,
@@ -20,6 +20,11 @@ from tests.raw_server import (
 )
 
 Connect = Callable[..., AsyncPlangrep]
+
+PATIENT: dict[str, Any] = {  # a client that waits far longer than any test
+    "timeout": Timeouts(connect=30, read=30),
+    "retry": RetryPolicy(first_wait=30, max_wait=30),
+}
 
 
 def names(count: int) -> list[str]:

@@ -8,16 +8,22 @@ from typing import Any
 
 import pytest
 
-from plangrep_async import AsyncPlangrep, JobStream, NotFound, ProjectOutcome, RetryPolicy, Timeouts
-from tests.faults.bulk import Connect, asked, begins, by_project, ids_of, lists, names, refuses
+from plangrep_async import AsyncPlangrep, JobStream, NotFound, ProjectOutcome
+from tests.faults.bulk import (
+    PATIENT,
+    Connect,
+    asked,
+    begins,
+    by_project,
+    ids_of,
+    lists,
+    names,
+    refuses,
+)
 from tests.faults.streams import IDS, nothing_left, slots, tasks_but_of_servers, turns
 from tests.faults.test_cancellation import MESSAGE, OPTIONS, Reader, troubled
 from tests.raw_server import RawServer
 
-PATIENT: dict[str, Any] = {
-    "timeout": Timeouts(connect=30, read=30),
-    "retry": RetryPolicy(first_wait=30, max_wait=30),
-}
 MOST = 16
 
 

@@ -2,13 +2,13 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from typing import Any
 
 import pytest
 
-from plangrep_async import JobStream, NotFound, RetryPolicy, Timeouts
+from plangrep_async import JobStream, NotFound
 from tests.conftest import document
 from tests.faults.bulk import (
+    PATIENT,
     Connect,
     by_project,
     closed_by_client,
@@ -22,11 +22,6 @@ from tests.faults.bulk import (
 )
 from tests.faults.streams import nothing_left, stall, turns
 from tests.raw_server import Connection, RawServer, response
-
-PATIENT: dict[str, Any] = {
-    "timeout": Timeouts(connect=30, read=30),
-    "retry": RetryPolicy(first_wait=30, max_wait=30),
-}
 
 
 async def read(jobs: JobStream, into: list[str]) -> str:
