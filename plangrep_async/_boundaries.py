@@ -1,11 +1,13 @@
-"""Where the values of a JSON text begin and end: an exact scanner, and a fast guess.
+"""Where the values of a JSON text begin and end: an exact scanner, and two fast guesses.
 
 The scanner walks over strings and brackets, each byte once, and keeps its place while the text
 arrives in pieces (about 8 µs a job). It does not judge: on valid JSON it is exact, on anything
 else its answers mean nothing, and whoever uses them decodes what lies between.
 
-The guess counts brackets as if none stood in a string (about 0.2 µs a job). It is right most of
-the time, and never to be used without a proof.
+The guesses are right most of the time, and never to be used without a proof. One looks for the
+last element that begins as the first one does, and costs next to nothing. The other counts
+brackets as if none stood in a string (about 0.4 µs a job): for elements that begin like what is in
+them, or unlike each other, and for a piece that ends where one of them may end.
 """
 
 import re
@@ -24,6 +26,12 @@ _over_flat = re.compile(rb'(?:[^][{}",]++|"(?:[^"\\]++|\\.)*+"){0,256}', re.DOTA
 _over_nested = re.compile(rb'(?:[^][{}"]++|"(?:[^"\\]++|\\.)*+"){0,256}', re.DOTALL).match
 _over_space = re.compile(rb"[ \t\n\r]*+").match
 _over_string = re.compile(rb'(?:[^"\\]++|\\.){0,256}', re.DOTALL).match
+
+# Such as `{"id":"job_`, where a file in a job has another beginning. No string holds what looks so,
+# for its quotes are escaped.
+_beginning = re.compile(
+    rb'\{[ \t\n\r]{0,64}"[^"\\]{0,64}"[ \t\n\r]{0,64}:[ \t\n\r]{0,64}"[^"\\]{4}'
+).match
 
 
 class Mark(Enum):
@@ -95,6 +103,21 @@ def end_of_space(buffer: bytearray) -> int:
 
 def _end_of(match: "re.Match[bytes] | None") -> int:
     return match.end() if match else 0  # the patterns match the empty text, too
+
+
+def guess_by_beginning(buffer: bytearray, start: int) -> int:
+    """Guess what `guess` does, from the bytes that the first element in the buffer begins with."""
+    end, last = _before(buffer, len(buffer), _SPACE + b",")
+    if last == b"}":  # of an element, which this does not tell, or of all
+        end, last = _before(buffer, end - 1, _SPACE)
+        return end - 1 if last == b"]" else 0
+    if (beginning := _beginning(buffer)) is None:
+        return 0
+    at = buffer.rfind(beginning[0], max(start, 1))
+    if at < 0:
+        return 0
+    end, last = _before(buffer, at, _SPACE + b",")
+    return end if last == b"}" else 0
 
 
 def guess(buffer: bytearray, start: int, depth: int) -> int:

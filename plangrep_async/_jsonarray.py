@@ -3,7 +3,7 @@
 Goals: an element is handed on as soon as its last byte is here; nothing but the whole promised
 document ends normally; time is linear in the bytes, memory is bounded by one element and piece.
 
-Plan: `_boundaries.py` says where elements end, by a guess or by its scanner, and a *proof* follows:
+Plan: `_boundaries.py` says where elements end, by guesses or by its scanner, and a *proof* follows:
 everything up to there is decoded as a JSON array. JSON is read from left to right without
 backtracking, so what closes as a valid array there has a decoder of the whole document between two
 elements, too. The decoding is work that has to be done anyway; only that of a wrong guess is lost,
@@ -18,7 +18,7 @@ from typing import Generic, NoReturn, TypeVar
 
 import msgspec
 
-from plangrep_async._boundaries import Mark, Scanner, end_of_space, guess
+from plangrep_async._boundaries import Mark, Scanner, end_of_space, guess, guess_by_beginning
 from plangrep_async._jsonhead import MAX_ENVELOPE_BYTES, Head, read_members
 from plangrep_async._jsontext import is_cut_short, mend_surrogates
 from plangrep_async.errors import IncompleteResponse, InvalidResponse
@@ -60,6 +60,7 @@ class ArrayDecoder(Generic[B]):
         self._buffer = bytearray()  # begins where what is expected begins
         self._head = Head(key, self._buffer)
         self._scanner = Scanner()
+        self._trust = 1  # in guesses by beginnings: never more wrong ones than right ones, and one
         self._count = 0  # elements given
         self._passed = 0  # bytes of white space before an element
         self._next_check = 0  # size at which an incomplete element is looked at for faults
@@ -96,9 +97,8 @@ class ArrayDecoder(Generic[B]):
     def _read_elements(self) -> Iterator[B]:
         has_guessed = False
         while self._reach_element():
-            end = 0 if has_guessed else self._guess()
+            batches, end = (None, 0) if has_guessed else self._prove_guess()
             has_guessed = True
-            batches = self._prove(end) if end else None
             if batches is None:
                 if not (ends := self._scan()):
                     return self._check_incomplete()
@@ -129,11 +129,18 @@ class ArrayDecoder(Generic[B]):
             self._fail("is not valid JSON")
         return bool(self._buffer)
 
-    def _guess(self) -> int:
+    def _prove_guess(self) -> tuple[Iterable[B] | None, int]:
+        """Decode all elements up to a guess; `None` where that was wrong, or none can be made."""
         seen, size = self._scanner.position, len(self._buffer)
         if seen > size - seen or size > self._max_element_bytes:
-            return 0
-        return guess(self._buffer, seen, self._scanner.depth)
+            return None, 0
+        if self._trust and (end := guess_by_beginning(self._buffer, seen)):
+            if (batches := self._prove(end)) is not None:
+                self._trust += 1
+                return batches, end
+            self._trust -= 1
+        end = guess(self._buffer, seen, self._scanner.depth)
+        return (self._prove(end) if end else None), end
 
     def _prove(self, end: int) -> Iterable[B] | None:
         """Decode all elements up to there; `None` where they are no whole elements."""

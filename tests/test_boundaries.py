@@ -1,11 +1,18 @@
-"""Where values begin and end: the scanner is exact, the guess right on balanced texts."""
+"""Where values begin and end: the scanner is exact, the guesses right on ordinary texts."""
 
 import json
 import random
 
 import pytest
 
-from plangrep_async._boundaries import MAX_DEPTH, Mark, Scanner, end_of_space, guess
+from plangrep_async._boundaries import (
+    MAX_DEPTH,
+    Mark,
+    Scanner,
+    end_of_space,
+    guess,
+    guess_by_beginning,
+)
 from tests.test_jsonarray import in_pieces
 
 NASTY = ["{", "}", "[", "]", '"', "\\", ",", "},{", "\\\\", 'a"b', "é", "", "\n", "ud83d"]
@@ -169,3 +176,44 @@ def test_the_guess_is_sometimes_wrong() -> None:
     """A stray bracket in a string misleads it, which is why nobody may use it without a proof."""
     assert guess(bytearray(b'{"a":"}'), 0, 0) == len(b'{"a":"}')
     assert guess(bytearray(b'{"a":"{"},{"b":1},{"c"'), 0, 0) == 0
+
+
+JOB = b'{"id":"job_1","files":[{"id":"file_1"},{"id":"file_2"}],"limits":{}}'
+PRETTY = b'{\n  "id": "job_1",\n  "files": [\n    {\n      "id": "file_1"\n    }\n  ],\n  "n": 1\n}'
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (b"", b""),
+        (JOB[:5], b""),
+        (JOB[:-1], b""),
+        (JOB + b"," + JOB[:-4], JOB),
+        (JOB + b" ,\n" + JOB + b"," + JOB[:40], JOB + b" ,\n" + JOB),
+        (PRETTY + b",\n" + PRETTY[:-3], PRETTY),
+        (JOB + b"," + JOB + b"]}", JOB + b"," + JOB),
+        (PRETTY + b"\n] \n}\n", PRETTY + b"\n"),
+        (JOB + b'],"more":' + JOB[:-4], b""),
+        (JOB, b""),  # which may be of an element, or in one
+        (b'[1],{"id":"job_1","n', b""),
+        (b'{"id":1},{"id":2,"n', b""),
+    ],
+)
+def test_the_last_element_is_found_by_how_the_first_one_begins(
+    text: bytes, expected: bytes
+) -> None:
+    """Its first key and the first bytes of its value tell an element from what is in one."""
+    assert expected == text[: guess_by_beginning(bytearray(text), 0)]
+
+
+def test_a_beginning_is_looked_for_in_what_is_new_only() -> None:
+    """A buffer whose first element is still arriving costs a look at each byte once."""
+    text = bytearray(JOB + b"," + JOB[:-4])
+    assert guess_by_beginning(text, len(JOB)) == len(JOB)
+    assert guess_by_beginning(text, len(JOB) + 2) == 0
+
+
+def test_the_guess_by_the_beginning_is_sometimes_wrong() -> None:
+    """Where parts of an element begin as it does, the last one of them is taken."""
+    text = b'{"id":"0001","parts":[{"id":"0001"},{"id":"0001"'
+    assert guess_by_beginning(bytearray(text), 0) == text.rindex(b",")

@@ -70,6 +70,7 @@ DOCUMENTS = {
     "keys before": '{"a":{"jobs":[1]},"jobs2":[{}],"b":"\\"jobs\\":[","c":[],"d":-1.5,"jobs":[{}]}',
     "keys after": '{"jobs":[{}],"a":{"jobs":[1]},"b":"\\"jobs\\":[","c":[[]], "jobs2":null}',
     "escaped key": '{"j":{"\\u006aobs":[2]},"\\u006aob\\u0073" \n:\t[{}, 1]}',
+    "like its parts": json.dumps({"jobs": [{"id": "same", "in": [{"id": "same"}] * 9}] * 9}),
     "empty": '{"jobs":[]}',
     "white space": ' \n{ "jobs" : [ \r\n\t ] } \n',
 }
@@ -86,6 +87,25 @@ def test_every_element_comes_in_any_pieces(document: str, size: int) -> None:
 
 
 @pytest.mark.fault("B13")
+def test_elements_like_their_parts_mislead_one_guess_only() -> None:
+    """Where the beginning of an element does not tell it from its parts, it is not asked again."""
+    elements = [{"id": "same", "parts": [{"id": "same", "n": n}] * 5} for n in range(200)]
+    document = json.dumps({"jobs": elements}).encode()
+    refused = 0
+
+    def decode(array: bytes) -> list[list[bytes]]:
+        nonlocal refused
+        refused += 1
+        found = raws(array)
+        refused -= 1
+        return found
+
+    given, ending = decoded(in_pieces(document, 1_000), decode)
+    assert [json.loads(element) for element in given] == elements
+    assert ending == WHOLE
+    assert refused == 1
+
+
 def test_an_element_far_larger_than_a_piece() -> None:
     """A megabyte in one element, in pieces of 4 KiB, comes as one between its neighbours."""
     large = json.dumps({"files": [{"n": name} for name in NAMES * 4000], "t": "\\{" * 200_000})
