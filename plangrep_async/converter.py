@@ -204,12 +204,14 @@ def _tuple(tp: Any, converter: Converter) -> Hook:
 
 
 def _model(tp: Any, converter: Converter) -> Hook:
-    structure = make_dict_structure_fn(tp, converter, **_renamed(tp))
+    @cache
+    def structure() -> Hook:  # compiled when it is needed, which with the fast lane is never
+        return make_dict_structure_fn(tp, converter, **_renamed(tp))
 
     def hook(value: Any, _: Any) -> Any:
         if not isinstance(value, dict):
             _refuse("an object", value)
-        return structure(value, tp)
+        return structure()(value, tp)
 
     _made_here[id(hook)] = hook
     return hook

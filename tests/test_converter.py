@@ -1,5 +1,6 @@
 """The converter holds all rules of the wire by itself, in both directions."""
 
+import json
 import math
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, timezone
@@ -12,6 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from plangrep_async import converter as module
+from plangrep_async._elements import array_decoder
 from plangrep_async.converter import camel, follows_our_rules, make_converter
 from plangrep_async.models import (
     Job,
@@ -23,6 +26,7 @@ from plangrep_async.models import (
     Project,
     ProjectRuntime,
 )
+from tests.conftest import wire_job
 
 NOON = "2024-11-02T12:00:00.000Z"
 
@@ -455,3 +459,21 @@ def test_unhashable_hook() -> None:
     converter = make_converter()
     converter.register_structure_hook(JobLimits, Unhashable())
     assert not follows_our_rules(converter, Job)
+
+
+def test_nothing_is_compiled_before_it_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """To make a client, and to read with its fast lane, costs no compilation by cattrs."""
+    compiled, compile_hook = [], module.make_dict_structure_fn
+
+    def compiling(cls: type, *args: Any, **options: Any) -> Any:
+        compiled.append(cls)
+        return compile_hook(cls, *args, **options)
+
+    monkeypatch.setattr(module, "make_dict_structure_fn", compiling)
+    converter = make_converter()
+    decode = array_decoder(converter, Job)
+    array = json.dumps([wire_job(0)]).encode()
+    (batch,) = decode(array)
+    assert (compiled, len(list(batch))) == ([], 1)
+    converter.structure(wire_job(0), Job)
+    assert compiled[0] is Job
