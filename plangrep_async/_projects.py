@@ -24,9 +24,9 @@ class ProjectReader:
         decode: Callable[[bytes], Iterable[Batch[Project | InvalidElement]]],
         *,
         max_bytes: int,
-        client: object,
+        owner: object,
     ) -> None:
-        self._client = client  # which must not be collected before its streams
+        self._owner = owner  # of the connections: collected before its streams, it would close them
         self._transport = transport
         self._decode = decode
         self._max_bytes = max_bytes

@@ -66,9 +66,9 @@ class JobReader:
         decode: Callable[[bytes], Iterable[Batch[Job | InvalidElement]]],
         max_job_bytes: int,
         turn: Turn,
-        client: object,
+        owner: object,
     ) -> None:
-        self._client = client  # which must not be collected before its streams
+        self._owner = owner  # of the connections: collected before its streams, it would close them
         self._transport = transport
         self._query = query
         self._decode = decode

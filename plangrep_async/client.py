@@ -1,41 +1,29 @@
 """`AsyncPlangrep`: one short method for each thing that can be asked."""
 
 import ssl as tls
-import warnings
-from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Mapping, Sequence
 from datetime import datetime
 from types import MappingProxyType, TracebackType
 from typing import TYPE_CHECKING, Self
-from weakref import WeakSet
 
 from cattrs import Converter
 
-from plangrep_async._answer import Turn, let_others
+from plangrep_async._answer import let_others
 from plangrep_async._bulk import JobStream, OnError, OnProjectEnd
 from plangrep_async._credentials import Credentials, KeySource
-from plangrep_async._endpoint import check_base_url, jobs_path
+from plangrep_async._endpoint import check_base_url
 from plangrep_async._ids import ProjectIds
-from plangrep_async._limiter import Limiter
-from plangrep_async._options import (
-    check_count,
-    check_hook,
-    check_type,
-    decoder,
-    oldest_wanted,
-    user_agent,
-)
-from plangrep_async._projects import ProjectReader
+from plangrep_async._lifetime import Lifetime
+from plangrep_async._options import check_count, check_type, user_agent
+from plangrep_async._readers import Readers
 from plangrep_async._retry import RetryPolicy
-from plangrep_async._stream import JobQuery, JobReader, OnInvalid, list_jobs
-from plangrep_async._transport import Session, Timeouts, Transport
+from plangrep_async._stream import OnInvalid, list_jobs
+from plangrep_async._transport import Session, Timeouts
 from plangrep_async.converter import make_converter
-from plangrep_async.errors import ConfigurationError
 from plangrep_async.models import Job, Project
 
 if TYPE_CHECKING:
     import aiohttp
-
-_OF_OTHER_PROCESSES: list[Session] = []  # of which a fork left a copy here
 
 
 class AsyncPlangrep:
@@ -80,8 +68,7 @@ class AsyncPlangrep:
         trace_configs: "Sequence[aiohttp.TraceConfig]" = (),
         user_agent_suffix: str | None = None,
     ) -> None:
-        self._session: Session | None = None  # for `__del__`, should anything below raise
-        self._base_url = ""  # and for `__repr__`
+        self._base_url = ""  # for `__repr__`, should anything below raise
         try:
             credentials = Credentials(api_key)
             self._base_url = check_base_url(base_url)
@@ -92,23 +79,22 @@ class AsyncPlangrep:
         check_type("converter", converter, Converter | None)
         check_count("max_concurrency", max_concurrency, least=1)
         check_count("max_job_bytes", max_job_bytes, least=1 << 10)
-        self._converter = make_converter() if converter is None else converter
-        decoder(self._converter, Job)  # refuses one that cannot work
-        self._max_job_bytes = max_job_bytes
-        self._max_concurrency = max_concurrency
-        self._streams: WeakSet[JobReader | JobStream | ProjectReader] = WeakSet()
-        self._session = Session(
-            session, timeouts=timeout, ssl=ssl, trust_env=trust_env, trace_configs=trace_configs
-        )
-        self._limiter = Limiter(max_concurrency, longest_pause=retry.budget)
-        self._transport = Transport(
-            self._base_url,
+        self._lifetime = Lifetime(
+            repr(self),
+            Session(
+                session, timeouts=timeout, ssl=ssl, trust_env=trust_env, trace_configs=trace_configs
+            ),
             credentials,
-            self._session,
-            self._limiter,
+            base_url=self._base_url,
             timeouts=timeout,
             retry=retry,
+            max_concurrency=max_concurrency,
             user_agent=user_agent(user_agent_suffix),
+        )
+        self._readers = Readers(
+            self._lifetime,
+            make_converter() if converter is None else converter,
+            max_job_bytes=max_job_bytes,
         )
 
     def list_jobs(
@@ -135,7 +121,7 @@ class AsyncPlangrep:
         Raises `ConfigurationError` here; `PlangrepError`s come from the iteration, after every
         job that arrived before them.
         """
-        read = self._make_reader(created_after, on_invalid)
+        read = self._readers.of_jobs(created_after, on_invalid)
         return list_jobs(read(project_id, after_job, let_others))
 
     def list_jobs_many(
@@ -163,76 +149,28 @@ class AsyncPlangrep:
 
         Raises `ConfigurationError` here, and what an iterable of ids raises in the iteration.
         """
-        if on_error not in ("raise", "collect"):
-            raise ConfigurationError('on_error must be "raise" or "collect"')
-        check_type("after_job", after_job, Mapping)
-        check_hook("on_project_end", on_project_end, "a ProjectOutcome", is_awaited=True)
-        read = self._make_reader(created_after, on_invalid)
-        stream = JobStream(
+        return self._readers.of_many(
             ProjectIds(project_ids),
-            lambda project_id, turn: read(project_id, after_job.get(project_id), turn),
-            workers=self._max_concurrency,
-            pace=self._limiter.pace,
+            self._readers.of_jobs(created_after, on_invalid),
+            after_job=after_job,
             on_error=on_error,
             on_project_end=on_project_end,
         )
-        self._streams.add(stream)
-        return stream
 
     async def list_projects(self) -> AsyncGenerator[Project, None]:
         """Give all projects of the organisation, in the order of the API.
 
         The list is short, and read to its end before the first project is given.
         """
-        reader = ProjectReader(
-            self._transport,
-            decoder(self._converter, Project),
-            max_bytes=self._max_job_bytes,
-            client=self,
-        )
-        self._streams.add(reader)
-        for project in await reader.read():
+        for project in await self._readers.of_projects().read():
             yield project
-
-    def _make_reader(
-        self, created_after: datetime | None, on_invalid: OnInvalid | None
-    ) -> Callable[[str, str | Job | None, Turn], JobReader]:
-        """Give what makes the reader of a project that stops at a job."""
-        check_hook("on_invalid", on_invalid, "an InvalidElement")
-        oldest_wanted(None, created_after)  # refuses what is no time
-        decode = decoder(self._converter, Job)
-
-        def make(project_id: str, after_job: str | Job | None, turn: Turn) -> JobReader:
-            query = JobQuery(
-                path=jobs_path(project_id),
-                project_id=project_id,
-                after_job=after_job.id if isinstance(after_job, Job) else after_job,
-                oldest=oldest_wanted(after_job, created_after),
-                on_invalid=on_invalid,
-            )
-            reader = JobReader(
-                self._transport,
-                query,
-                decode=decode,
-                max_job_bytes=self._max_job_bytes,
-                turn=turn,
-                client=self,
-            )
-            self._streams.add(reader)
-            return reader
-
-        return make
 
     async def aclose(self) -> None:
         """Close the client; any number of times. Streams still in use raise `ClientClosed`.
 
         In a process that was forked off, what belongs to the other process is left alone.
         """
-        if self._session is not None:
-            if not self._session.is_forked:
-                for stream in list(self._streams):
-                    stream.abort()
-            await self._session.close()
+        await self._lifetime.close()
 
     async def __aenter__(self) -> Self:
         return self
@@ -247,15 +185,3 @@ class AsyncPlangrep:
 
     def __repr__(self) -> str:
         return f"AsyncPlangrep(base_url={self._base_url!r})"
-
-    def __del__(self) -> None:
-        if self._session is not None and self._session.is_forked:
-            _OF_OTHER_PROCESSES.append(self._session)  # or aiohttp would close it
-        elif self._session is not None and self._session.needs_closing:
-            self._session.abandon()  # first, for a warning may be an error
-            warnings.warn(
-                f"{self!r} was not closed: use `async with`, or await its aclose()",
-                ResourceWarning,
-                source=self,
-                stacklevel=2,
-            )

@@ -44,14 +44,16 @@ LEVELS = {
     "_transport": 2,
     "_answer": 3,
     "_elements": 3,
+    "_lifetime": 3,
     "_options": 4,
     "_projects": 4,
     "_stream": 4,
     "_bulk": 5,
-    "client": 6,
-    "__init__": 7,
-    "cli": 8,
-    "__main__": 9,
+    "_readers": 6,
+    "client": 7,
+    "__init__": 8,
+    "cli": 9,
+    "__main__": 10,
 }
 FILES = sorted(PACKAGE.rglob("*.py"))
 

@@ -246,7 +246,7 @@ async def test_cancelling_it_closes_its_connection(connect: Connect) -> None:
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(read(client), 0.05)
         await server.wait_closed_by_client(0)
-        assert client._limiter.pace.in_flight == 0
+        assert client._lifetime.limiter.pace.in_flight == 0
 
 
 async def test_its_projects_are_ids_for_many_lists(connect: Connect) -> None:

@@ -631,5 +631,5 @@ async def test_a_path_that_leads_elsewhere_is_refused(connect: Connect, path: st
     """Whatever an id let through: a path with a step up, or in place, is not sent."""
     async with RawServer([]) as server, connect(server.base_url) as client:
         with pytest.raises(ConfigurationError):
-            await client._transport.open(path)
+            await client._lifetime.transport.open(path)
         assert server.connections == 0

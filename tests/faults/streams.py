@@ -38,9 +38,8 @@ async def turns(count: int = 5) -> None:
 
 
 def _connector(client: AsyncPlangrep) -> aiohttp.BaseConnector:
-    assert client._session is not None
-    assert client._session._session is not None
-    connector = client._session._session.connector
+    assert client._lifetime.session._session is not None
+    connector = client._lifetime.session._session.connector
     assert connector is not None
     return connector
 

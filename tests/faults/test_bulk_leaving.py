@@ -58,7 +58,7 @@ async def test_leaving_after_the_first_job_ends_everything(connect: Connect, how
         task = asyncio.create_task(leave_after_one(client, ids, how))
         await asyncio.wait([task])
         assert tasks_but_of_servers() == before
-        assert slots(client) == client._limiter.pace.in_flight == 0
+        assert slots(client) == client._lifetime.limiter.pace.in_flight == 0
         if how == "cancel":
             assert task.cancelled()
         else:
@@ -126,10 +126,9 @@ class ManyReader(Reader):
 
 def check_nothing_is_left(client: AsyncPlangrep) -> None:
     """Demand that nobody holds anything, before the client is closed."""
-    assert client._session is not None
-    assert client._session._session is None or slots(client) == 0
-    assert client._limiter.pace.in_flight == 0
-    assert all(turn.cancelled() for turn in client._limiter._waiting)
+    assert client._lifetime.session._session is None or slots(client) == 0
+    assert client._lifetime.limiter.pace.in_flight == 0
+    assert all(turn.cancelled() for turn in client._lifetime.limiter._waiting)
     assert tasks_but_of_servers() == {asyncio.current_task()}
 
 
@@ -273,4 +272,4 @@ async def test_a_failure_ends_the_others_and_waits_for_no_one(connect: Connect) 
         with pytest.raises(StopAsyncIteration):
             await anext(jobs)
         assert jobs._workers == set()
-        assert slots(client) == client._limiter.pace.in_flight == 0
+        assert slots(client) == client._lifetime.limiter.pace.in_flight == 0

@@ -196,7 +196,7 @@ async def test_two_streams_of_one_client_that_are_zipped(connect: Connect) -> No
             count += len(pair)
         assert count == 2 * 8 * 60
         assert asked(server) == dict.fromkeys(names(8), 2)
-        assert client._limiter.pace.in_flight == 0
+        assert client._lifetime.limiter.pace.in_flight == 0
 
 
 @pytest.mark.fault("K8")
@@ -279,7 +279,7 @@ async def test_a_pause_holds_new_requests_and_no_open_body(connect: Connect) -> 
         client.list_jobs_many(names(3)) as jobs,
     ):
         seen = [(await anext(jobs)).id]
-        await wait_for(lambda: client._limiter.pace.paused_until > 0)
+        await wait_for(lambda: client._lifetime.limiter.pace.paused_until > 0)
         go_on.set()
         async with asyncio.timeout(10):
             seen += [(await anext(jobs)).id for _ in range(7)]
@@ -318,8 +318,8 @@ async def test_throttled_requests_cost_no_attempt_while_others_succeed(connect: 
         if refusals == 4:
             await lists(1)(conn)
             return
-        enough = client._limiter.pace.answers + (1 if refusals else 20)
-        await wait_for(lambda: client._limiter.pace.answers >= enough)
+        enough = client._lifetime.limiter.pace.answers + (1 if refusals else 20)
+        await wait_for(lambda: client._lifetime.limiter.pace.answers >= enough)
         refusals += 1
         await refuses(429)(conn)
 
@@ -353,5 +353,5 @@ async def test_who_waits_for_a_place_waits_for_the_pause_as_well(connect: Connec
         for jobs in (ones, others):
             with pytest.raises(TimeoutError):
                 await asyncio.wait_for(anext(jobs), 0.1)
-        assert client._limiter.pace.paused_until > 0
+        assert client._lifetime.limiter.pace.paused_until > 0
         assert len(server.requests) == 1

@@ -100,7 +100,8 @@ async def test_what_a_stream_gives_shows_no_secret(connect: Connect) -> None:
     async with RawServer([said]) as server, connect(server.base_url) as client:
         stream = client.list_jobs(PROJECT, on_invalid=elements.append)
         jobs = [job async for job in stream]
-        shown = [*jobs, *elements, stream, *client._streams, client, *vars(client).values()]
+        inside = [*vars(client).values(), *vars(client._lifetime).values()]
+        shown = [*jobs, *elements, stream, *client._lifetime._streams, client, *inside]
         texts = [f"{one!r}{one!s}{one}{pretty_repr(one)}" for one in shown]
         assert (len(jobs), len(elements)) == (1, 1)
     assert not [text for text in texts if holds(text, *SECRETS)]

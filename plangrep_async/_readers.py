@@ -1,0 +1,89 @@
+"""What reads an answer, made for one client: with its transport, its rules, and its lifetime."""
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+
+from cattrs import Converter
+
+from plangrep_async._answer import Turn
+from plangrep_async._bulk import JobStream, OnError, OnProjectEnd
+from plangrep_async._endpoint import jobs_path
+from plangrep_async._ids import ProjectIds
+from plangrep_async._lifetime import Lifetime
+from plangrep_async._options import check_hook, check_type, decoder, oldest_wanted
+from plangrep_async._projects import ProjectReader
+from plangrep_async._stream import JobQuery, JobReader, OnInvalid
+from plangrep_async.errors import ConfigurationError
+from plangrep_async.models import Job, Project
+
+MakeReader = Callable[[str, str | Job | None, Turn], JobReader]
+"""Makes the reader of a project's list: of an id, of the job to stop at, and with its turns."""
+
+
+class Readers:
+    """Makes the readers of one client. They end with its lifetime, and that not before them."""
+
+    def __init__(self, lifetime: Lifetime, converter: Converter, *, max_job_bytes: int) -> None:
+        self._lifetime = lifetime
+        self._converter = converter
+        self._decode_jobs = decoder(converter, Job)  # refuses a converter that cannot work
+        self._max_job_bytes = max_job_bytes
+
+    def of_jobs(self, created_after: datetime | None, on_invalid: OnInvalid | None) -> MakeReader:
+        """Give what makes the reader of a project that stops at a job."""
+        check_hook("on_invalid", on_invalid, "an InvalidElement")
+        oldest_wanted(None, created_after)  # refuses what is no time
+
+        def make(project_id: str, after_job: str | Job | None, turn: Turn) -> JobReader:
+            query = JobQuery(
+                path=jobs_path(project_id),
+                project_id=project_id,
+                after_job=after_job.id if isinstance(after_job, Job) else after_job,
+                oldest=oldest_wanted(after_job, created_after),
+                on_invalid=on_invalid,
+            )
+            reader = JobReader(
+                self._lifetime.transport,
+                query,
+                decode=self._decode_jobs,
+                max_job_bytes=self._max_job_bytes,
+                turn=turn,
+                owner=self._lifetime,
+            )
+            return self._lifetime.track(reader)
+
+        return make
+
+    def of_many(
+        self,
+        project_ids: ProjectIds,
+        make: MakeReader,
+        *,
+        after_job: Mapping[str, str | Job],
+        on_error: OnError,
+        on_project_end: OnProjectEnd | None,
+    ) -> JobStream:
+        """Make a stream that reads many projects."""
+        if on_error not in ("raise", "collect"):
+            raise ConfigurationError('on_error must be "raise" or "collect"')
+        check_type("after_job", after_job, Mapping)
+        check_hook("on_project_end", on_project_end, "a ProjectOutcome", is_awaited=True)
+        stream = JobStream(
+            project_ids,
+            lambda project_id, turn: make(project_id, after_job.get(project_id), turn),
+            workers=self._lifetime.max_concurrency,
+            pace=self._lifetime.limiter.pace,
+            on_error=on_error,
+            on_project_end=on_project_end,
+        )
+        return self._lifetime.track(stream)
+
+    def of_projects(self) -> ProjectReader:
+        """Make the reader of the list of projects."""
+        reader = ProjectReader(
+            self._lifetime.transport,
+            decoder(self._converter, Project),
+            max_bytes=self._max_job_bytes,
+            owner=self._lifetime,
+        )
+        return self._lifetime.track(reader)
