@@ -598,7 +598,7 @@ async def test_each_retry_is_one_line_in_the_log(
     connect: Connect, caplog: pytest.LogCaptureFixture, failing: Script, reason: str
 ) -> None:
     """The line has method, path, attempt, wait and reason, and never the key."""
-    caplog.set_level(logging.DEBUG, logger="plangrep_async")
+    caplog.set_level(logging.INFO, logger="plangrep_async")
     async with RawServer([failing, fine]) as server, connect(server.base_url) as client:
         assert await count(client) == 3
     (record,) = [one for one in caplog.records if one.name == "plangrep_async"]

@@ -6,7 +6,6 @@ wait for ever on a broken body, show the Authorization header in the `repr` of a
 """
 
 import asyncio
-import logging
 from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime
 from random import Random
@@ -20,8 +19,14 @@ from plangrep_async._credentials import Credentials
 from plangrep_async._limiter import Limiter, Place
 from plangrep_async._retry import RetryBudget, RetryPolicy, is_transient, waits
 from plangrep_async._status import MAX_BODY_BYTES, read_retry_after, status_error
+from plangrep_async._transport import log
 from plangrep_async._transport.body import Body
-from plangrep_async._transport.failures import NETWORK_ERRORS, NotSent, connection_failure
+from plangrep_async._transport.failures import (
+    NETWORK_ERRORS,
+    NotSent,
+    connection_failure,
+    send_once,
+)
 from plangrep_async._transport.session import Session, header_deadline
 from plangrep_async._transport.timeouts import Timeouts
 from plangrep_async.errors import (
@@ -42,7 +47,6 @@ P = ParamSpec("P")
 T = TypeVar("T")
 Attempt = Callable[P, Coroutine[Any, Any, T]]
 
-_log = logging.getLogger("plangrep_async")
 _CAUSE = "_cause"  # where an error keeps its cause while backoff raises it
 _SPARED = "_is_spared"  # where a throttled request notes that others were answered meanwhile
 _ENCODINGS = ("", "identity", "gzip", "deflate")
@@ -94,7 +98,7 @@ class Transport:
             is_spared=lambda error: hasattr(error, _SPARED),
             jitter=None,
             giveup=lambda error: not is_transient(error),
-            on_backoff=_log_retry,
+            on_backoff=log.retry,
             on_success=self._refund,
             on_giveup=_note_attempts,
             logger=None,
@@ -148,11 +152,22 @@ class Transport:
 
     async def _get(self, path: str, place: Place, project_id: str | None) -> Body | PlangrepError:
         # An error is returned, not raised, so that no frame below this one is in its traceback.
-        session = self._session.get()
         if not {".", ".."}.isdisjoint(path.split("/")):  # RFC 3986, section 5.2.4
             raise ConfigurationError("the id would lead to another place of the API")
         url = self._base_url.with_path(self._base_path + path, encoded=True)
         what = f"GET {printable(str(url))}"
+        started = log.start()
+        outcome = await self._send(url, what, place, project_id)
+        if started is not None:
+            log.answer(what, started, outcome)
+            if isinstance(outcome, Body):
+                outcome.started = started
+        return outcome
+
+    async def _send(
+        self, url: URL, what: str, place: Place, project_id: str | None
+    ) -> Body | PlangrepError:
+        session = self._session.get()
         await self._credentials.header()  # errors of the caller's function are not the network's
         request = session.get(
             url,
@@ -164,7 +179,7 @@ class Transport:
             allow_redirects=False,
             raise_for_status=False,
             timeout=aiohttp.ClientTimeout(total=None, connect=self._timeouts.connect),
-            middlewares=(*getattr(session, "_middlewares", ()), self._authorize, _send_once),
+            middlewares=(*getattr(session, "_middlewares", ()), self._authorize, send_once),
         )
         try:
             async with asyncio.timeout(self._timeouts.connect + self._timeouts.read) as deadline:
@@ -240,27 +255,6 @@ def _learn(place: Place, refusal: PlangrepError) -> None:
             place.congested()
         case ApiStatusError():
             place.answered()
-
-
-async def _send_once(
-    request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
-) -> aiohttp.ClientResponse:
-    # aiohttp sends a GET again by itself when it sees one of these: tries must equal requests.
-    lost: aiohttp.ClientError
-    try:
-        return await handler(request)
-    except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
-        lost = error
-    raise NotSent(lost)
-
-
-def _log_retry(details: Any) -> None:
-    _log.info(
-        "attempt %d failed, next one in %.2f s: %s",
-        details["tries"],
-        details["wait"],
-        details["exception"],
-    )
 
 
 def _note_attempts(details: Any) -> None:

@@ -5,6 +5,7 @@ import asyncio
 import aiohttp
 
 from plangrep_async._limiter import Place
+from plangrep_async._transport import log
 from plangrep_async._transport.failures import NETWORK_ERRORS, body_failure
 from plangrep_async.errors import PlangrepError, RequestTimeout
 
@@ -38,6 +39,8 @@ class Body:
         """Whether all of it was read."""
         self.bytes_read = 0
         """How much of it was read, unpacked."""
+        self.started: float | None = None
+        """When it was asked for, where its end is logged."""
         self._failure: PlangrepError | None = None  # to be raised after all that had arrived
         self._waited = 0.0  # seconds, since the last progress
         self._arrived = 0  # bytes, since the last progress
@@ -80,6 +83,10 @@ class Body:
             connection.transport.abort()  # to close TLS is to wait for the server
         self._response.close()
         self._place.leave()
+        if self.started is not None:
+            how = "broke off" if self._failure else "complete" if self.at_end else "left early"
+            log.end(self.what, self.started, self.bytes_read, how)
+            self.started = None  # once
 
     async def _read(self) -> bytes:
         content = self._response.content

@@ -36,6 +36,21 @@ class NotSent(Exception):
         self.error = error
 
 
+async def send_once(
+    request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
+) -> aiohttp.ClientResponse:
+    """Middleware that lets nobody but us send again: tries must equal requests.
+
+    aiohttp sends a GET again by itself when it sees one of these.
+    """
+    lost: aiohttp.ClientError
+    try:
+        return await handler(request)
+    except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
+        lost = error
+    raise NotSent(lost)
+
+
 def connection_failure(error: Exception, what: str, project_id: str | None) -> PlangrepError:
     """Translate what went wrong before there were headers. `what` names the request."""
     if isinstance(error, NotSent):
