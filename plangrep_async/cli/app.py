@@ -18,6 +18,7 @@ from typing import Annotated
 import typer
 
 from plangrep_async._version import __version__
+from plangrep_async.cli.access import with_access
 from plangrep_async.cli.demo import demo
 from plangrep_async.cli.jobs import jobs
 from plangrep_async.cli.terminal import PROGRAM, complain
@@ -31,7 +32,9 @@ app = typer.Typer(
     epilog=f"Example: {PROGRAM} demo",
 )
 app.command(epilog=f"Example: {PROGRAM} demo --jobs 500")(demo)
-app.command(epilog=f"Example: {PROGRAM} jobs --all --created-after 2024-11-02 --json")(jobs)
+app.command(epilog=f"Example: {PROGRAM} jobs --all --created-after 2024-11-02 --json")(
+    with_access(jobs)
+)
 
 
 def _show_version(wanted: bool) -> None:  # noqa: FBT001  # called by typer

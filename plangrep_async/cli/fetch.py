@@ -8,18 +8,20 @@ from datetime import datetime
 import attrs
 
 from plangrep_async._endpoint import jobs_path
+from plangrep_async.cli.access import Access
 from plangrep_async.cli.output import Output
 from plangrep_async.cli.progress import ProgressDisplay
 from plangrep_async.cli.terminal import Meter, complain
-from plangrep_async.client import AsyncPlangrep
 from plangrep_async.errors import PlangrepError, printable
 
 
-async def fetch_one(project_id: str, output: Output, *, created_after: datetime | None) -> int:
+async def fetch_one(
+    project_id: str, output: Output, *, access: Access, created_after: datetime | None
+) -> int:
     """Write each job of a project when it comes; gives the exit code."""
     lines_are_seen = sys.stdout.isatty()
     count = 0
-    async with AsyncPlangrep() as client:
+    async with access.client() as client:
         stream = client.list_jobs(project_id, created_after=created_after)
         with Meter() as meter:
             async with aclosing(stream):
@@ -37,6 +39,7 @@ async def fetch_many(
     project_ids: Sequence[str] | None,
     output: Output,
     *,
+    access: Access,
     created_after: datetime | None,
     max_concurrency: int,
 ) -> int:
@@ -46,7 +49,7 @@ async def fetch_many(
     """
     for project_id in project_ids or ():
         jobs_path(project_id)  # refuses what can be no id before anything is fetched
-    async with AsyncPlangrep(max_concurrency=max_concurrency) as client:
+    async with access.client(max_concurrency=max_concurrency) as client:
         if project_ids is None:
             # Read to the end first: the total says how long it will take.
             project_ids = [project.id async for project in client.list_projects()]

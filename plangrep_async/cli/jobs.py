@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from plangrep_async.cli.access import Access
 from plangrep_async.cli.fetch import fetch_many, fetch_one
 from plangrep_async.cli.output import JsonOutput, Output, TableOutput
 from plangrep_async.cli.usage import UsageError
@@ -59,13 +60,14 @@ def jobs(
             min=1, metavar="N", help="With many projects: how many to fetch at once, at most."
         ),
     ] = 16,
+    access: Access,
 ) -> Coroutine[Any, Any, int]:
     """List the jobs of projects, newest first; those of many projects as they arrive.
 
     A project of many that fails is named at the end on standard error, and the exit code is 1.
 
-    The environment variable PLANGREP_API_KEY holds the API key. PLANGREP_BASE_URL, where it is
-    set, says where the API is.
+    The environment variable PLANGREP_API_KEY holds the API key, unless a file does.
+    PLANGREP_BASE_URL, where it is set, says where the API is.
     """
     wanted = list(dict.fromkeys(project_ids or ()))
     if not wanted and not every_project:
@@ -81,7 +83,11 @@ def jobs(
         else TableOutput(has_projects=not is_one)
     )
     if is_one:
-        return fetch_one(wanted[0], output, created_after=created_after)
+        return fetch_one(wanted[0], output, access=access, created_after=created_after)
     return fetch_many(
-        wanted or None, output, created_after=created_after, max_concurrency=max_concurrency
+        wanted or None,
+        output,
+        access=access,
+        created_after=created_after,
+        max_concurrency=max_concurrency,
     )

@@ -18,7 +18,7 @@ from rich.text import Text
 from plangrep_async._bulk import JobStream
 from plangrep_async._progress import Progress
 from plangrep_async.cli.table import number
-from plangrep_async.cli.terminal import complain, console_for_progress
+from plangrep_async.cli.terminal import complain, console_for_progress, pictures
 
 LINE_INTERVAL = 5.0  # seconds between two lines, and before the first one
 
@@ -51,6 +51,7 @@ class ProgressDisplay:
     def __enter__(self) -> Self:
         if self._console is not None:
             self._draw(self._console)
+            pictures.append(self)
         self._wait()
         return self
 
@@ -62,13 +63,21 @@ class ProgressDisplay:
     ) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        self._erase()
+        if self._console is not None:
+            pictures.remove(self)
+        self.give_way()
 
     def make_room(self) -> None:
         """Let a row be written; to be called before each."""
         if self._is_beside_rows:
             self._made_room = self._loop.time()
-            self._erase()
+            self.give_way()
+
+    def give_way(self) -> None:
+        """Make room for a line that is no row; it is back with the next picture."""
+        if self._live is not None:
+            self._live.stop()
+            self._live = None
 
     def _wait(self) -> None:
         if self._console is not None or self._has_lines:
@@ -96,11 +105,6 @@ class ProgressDisplay:
             )
             self._live.start()
         self._live.update(picture, refresh=True)
-
-    def _erase(self) -> None:
-        if self._live is not None:
-            self._live.stop()
-            self._live = None
 
 
 def line(progress: Progress, elapsed: float) -> str:

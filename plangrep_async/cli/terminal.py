@@ -4,7 +4,7 @@ import os
 import stat
 import sys
 from types import TracebackType
-from typing import Self, TextIO
+from typing import Protocol, Self, TextIO
 
 import typer
 from rich.console import Console
@@ -15,9 +15,28 @@ PROGRAM = "plangrep-async"
 _JOBS_BETWEEN_UPDATES = 100
 
 
+class Picture(Protocol):
+    """Something that moves on a terminal."""
+
+    def give_way(self) -> None:
+        """Vanish until there is something new to show."""
+
+
+pictures: list[Picture] = []
+"""What is on the screen now."""
+
+
 def complain(problem: str) -> None:
-    """Write a line to standard error, where there is one."""
-    typer.echo(f"{PROGRAM}: {problem}", err=True)
+    """Write a problem to standard error, where there is one, in a line."""
+    tell(f"{PROGRAM}: {problem}")
+
+
+def tell(line: str) -> None:
+    """Write a line to standard error, where there is one, and not into a picture."""
+    if sys.stderr is not None and sys.stderr.isatty():
+        for picture in pictures:
+            picture.give_way()
+    typer.echo(line, err=True)
 
 
 def make_console(stream: TextIO) -> Console:
@@ -62,6 +81,7 @@ class Meter:
     def __enter__(self) -> Self:
         if self._progress is not None:
             self._progress.start()
+            pictures.append(self)
         return self
 
     def __exit__(
@@ -75,13 +95,20 @@ class Meter:
     def show(self, jobs: int) -> None:
         """Take note of how many jobs have come."""
         if self._progress is not None and jobs % _JOBS_BETWEEN_UPDATES == 0:
+            self._progress.start()  # unless it is there
             self._progress.update(self._progress.task_ids[0], completed=jobs)
+
+    def give_way(self) -> None:
+        """Make room for a line; it is back when more jobs have come."""
+        if self._progress is not None:
+            self._progress.stop()
 
     def hide(self) -> None:
         """Make room for other output, for good; any number of times."""
         if self._progress is not None:
             self._progress.stop()
             self._progress = None
+            pictures.remove(self)
 
 
 def _make_progress(console: Console) -> Progress:
