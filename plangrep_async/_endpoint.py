@@ -63,9 +63,24 @@ def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
 PROJECTS_PATH = "/projects"  # the API's documentation, List Projects
 
 
+def project_path(project_id: str) -> str:
+    """Path of one project (the API's documentation, Get Project)."""
+    return f"/projects/{segment('project id', project_id)}"
+
+
 def jobs_path(project_id: str) -> str:
     """Path of the list of a project's jobs (the API's documentation, List Jobs)."""
     return f"/projects/{segment('project id', project_id)}/jobs"
+
+
+def job_path(job_id: str) -> str:
+    """Path of one job (the API's documentation, Get Job)."""
+    return f"/jobs/{segment('job id', job_id)}"
+
+
+def result_path(job_id: str) -> str:
+    """Path of the result of a job (the API's documentation, Get Job Result)."""
+    return f"/jobs/{segment('job id', job_id)}/result"
 
 
 def segment(name: str, value: str) -> str:

@@ -29,7 +29,8 @@ Decode = Callable[[bytes], Iterable[B]]
 _MAX_SCANNED = 1000  # elements that are looked for at once: others want their turn
 _MAX_CHECKED = 1 << 20  # bytes of an element that are looked at for faults before its end
 
-_NOT_JSON = (msgspec.MsgspecError, ValueError, RecursionError)
+NOT_JSON = (msgspec.MsgspecError, ValueError, RecursionError)
+"""What a decoder raises on what is no JSON, or is nested too deeply."""
 
 
 class _Expect(Enum):
@@ -146,7 +147,7 @@ class ArrayDecoder(Generic[B]):
         """Decode all elements up to there; `None` where they are no whole elements."""
         try:
             return self._decode(b"".join((b"[", memoryview(self._buffer)[:end], b"]")))
-        except _NOT_JSON:
+        except NOT_JSON:
             return None
 
     def _scan(self) -> list[int]:

@@ -4,13 +4,16 @@ Streams keep this object, and not the client: connections are closed when neithe
 """
 
 import warnings
+from collections.abc import Awaitable
 from typing import Protocol, TypeVar
 from weakref import WeakSet
 
 from plangrep_async._credentials import Credentials
+from plangrep_async._interrupt import Interruptible
 from plangrep_async._limiter import Limiter
 from plangrep_async._retry import RetryPolicy
 from plangrep_async._transport import Session, Timeouts, Transport
+from plangrep_async.errors import ClientClosed
 
 _OF_OTHER_PROCESSES: list[Session] = []  # of which a fork left a copy here
 
@@ -22,6 +25,7 @@ class Abortable(Protocol):
         """End it from outside, now; any number of times."""
 
 
+T = TypeVar("T")
 A = TypeVar("A", bound=Abortable)
 
 
@@ -59,6 +63,19 @@ class Lifetime:
         """Let the stream end with the client, if it is not gone by then."""
         self._streams.add(stream)
         return stream
+
+    async def run(self, work: Awaitable[T], *, doing: str) -> T:
+        """Await something that closing the client ends, with `ClientClosed`."""
+        network = self.track(Interruptible())
+        try:
+            result = await network.wait_for(work)
+        except TimeoutError:
+            if not network.is_aborted:
+                raise  # it is the caller's own: of the function that gives the key, say
+        else:
+            if not network.is_aborted:
+                return result
+        raise ClientClosed(f"the client was closed while {doing}")
 
     async def close(self) -> None:
         """End all streams and close the session; any number of times.

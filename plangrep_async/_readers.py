@@ -11,10 +11,9 @@ from plangrep_async._endpoint import jobs_path
 from plangrep_async._ids import ProjectIds
 from plangrep_async._lifetime import Lifetime
 from plangrep_async._options import check_hook, check_type, decoder, oldest_wanted
-from plangrep_async._projects import ProjectReader
 from plangrep_async._stream import JobQuery, JobReader, OnInvalid
 from plangrep_async.errors import ConfigurationError
-from plangrep_async.models import Job, Project
+from plangrep_async.models import Job
 
 MakeReader = Callable[[str, str | Job | None, Turn], JobReader]
 """Makes the reader of a project's list: of an id, of the job to stop at, and with its turns."""
@@ -25,7 +24,6 @@ class Readers:
 
     def __init__(self, lifetime: Lifetime, converter: Converter, *, max_job_bytes: int) -> None:
         self._lifetime = lifetime
-        self._converter = converter
         self._decode_jobs = decoder(converter, Job)  # refuses a converter that cannot work
         self._max_job_bytes = max_job_bytes
 
@@ -77,13 +75,3 @@ class Readers:
             on_project_end=on_project_end,
         )
         return self._lifetime.track(stream)
-
-    def of_projects(self) -> ProjectReader:
-        """Make the reader of the list of projects."""
-        reader = ProjectReader(
-            self._lifetime.transport,
-            decoder(self._converter, Project),
-            max_bytes=self._max_job_bytes,
-            owner=self._lifetime,
-        )
-        return self._lifetime.track(reader)

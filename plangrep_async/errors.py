@@ -36,6 +36,8 @@ class PlangrepError(Exception):
     """What happened and what to do next, for people."""
     project_id: str | None = attrs.field(default=None, kw_only=True)
     """The project that was asked for, where one was."""
+    job_id: str | None = attrs.field(default=None, kw_only=True)
+    """The job that was asked for, where one was."""
     delivered: int = attrs.field(default=0, kw_only=True)
     """How many jobs the stream had handed out before."""
     last_job_id: str | None = attrs.field(default=None, kw_only=True)
@@ -47,6 +49,8 @@ class PlangrepError(Exception):
         facts = []
         if self.project_id is not None:
             facts.append(f"project {printable(self.project_id)}")
+        if self.job_id is not None:
+            facts.append(f"job {printable(self.job_id)}")
         if self.attempts > 1:
             facts.append(f"{self.attempts} attempts")
         if self.delivered:

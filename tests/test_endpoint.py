@@ -8,7 +8,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from yarl import URL
 
-from plangrep_async._endpoint import check_base_url, jobs_path, segment
+from plangrep_async._endpoint import (
+    check_base_url,
+    job_path,
+    jobs_path,
+    project_path,
+    result_path,
+    segment,
+)
 from plangrep_async.errors import ConfigurationError
 
 VARIABLE = "PLANGREP_BASE_URL"
@@ -263,6 +270,9 @@ def test_an_id_is_quoted_as_one_segment(value: str, expected: str) -> None:
     """What has a meaning in a URL loses it."""
     assert segment("id", value) == expected
     assert jobs_path(value) == f"/projects/{expected}/jobs"
+    assert project_path(value) == f"/projects/{expected}"
+    assert job_path(value) == f"/jobs/{expected}"
+    assert result_path(value) == f"/jobs/{expected}/result"
 
 
 @pytest.mark.fault("X2")

@@ -46,12 +46,13 @@ PARENTS = {
     InvalidJob: InvalidResponse,
 }
 
-COMMON = {"message", "project_id", "delivered", "last_job_id", "attempts"}
+COMMON = {"message", "project_id", "job_id", "delivered", "last_job_id", "attempts"}
 OF_STATUS = {"status", "code", "request_id", "retry_after"}
 
 VALUES: dict[str, Any] = {
     "message": "it broke",
     "project_id": "proj_1",
+    "job_id": "job_4",
     "delivered": 3,
     "last_job_id": "job_9",
     "attempts": 2,
@@ -117,8 +118,8 @@ def test_attributes(cls: type[PlangrepError]) -> None:
 def test_defaults(cls: type[PlangrepError]) -> None:
     """Attributes that nobody gave say that nothing is known."""
     error = least(cls)
-    facts = (error.project_id, error.delivered, error.last_job_id, error.attempts)
-    assert facts == (None, 0, None, 1)
+    facts = (error.project_id, error.job_id, error.delivered, error.last_job_id, error.attempts)
+    assert facts == (None, None, 0, None, 1)
 
 
 @each_class
@@ -185,6 +186,7 @@ def test_keyword_only(cls: type[PlangrepError]) -> None:
         ({}, "it broke"),
         ({"attempts": 1, "delivered": 0, "last_job_id": "job_9"}, "it broke"),
         ({"project_id": "proj_1"}, "it broke (project proj_1)"),
+        ({"job_id": "job_1\n"}, "it broke (job job_1\\n)"),
         ({"attempts": 3}, "it broke (3 attempts)"),
         (
             {"delivered": 40, "last_job_id": "job_9"},

@@ -17,7 +17,8 @@ came of it is in `emulator.requests` and `emulator.most_in_flight`.
 
 It is an independent oracle: its JSON is written from the API's documentation, and it
 shares no code with the client. What the documentation leaves open (the codes of errors, the order
-of projects, the statuses of files, the shape of a job's error) is plausible here, not promised.
+of projects, the statuses of files, the shape of a job's error, the 404 for the result of a job that
+has none) is plausible here, not promised.
 """
 
 from ._data import UnknownId
