@@ -36,6 +36,14 @@ class Batch(Generic[T_co]):
     def __len__(self) -> int:
         return self._count
 
+    def first(self, is_wanted: Callable[[Any], bool]) -> T_co | None:
+        """Make the first element whose row is wanted, and no other one."""
+        for row in self.rows:
+            if is_wanted(row):
+                (found,) = Batch([row], self._make)
+                return found
+        return None
+
     def __iter__(self) -> Iterator[T_co]:
         rows, self.rows = self.rows, []
         return (

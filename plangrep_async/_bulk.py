@@ -18,6 +18,7 @@ from plangrep_async._answer import Turn
 from plangrep_async._handover import Handover
 from plangrep_async._ids import ProjectIds
 from plangrep_async._interrupt import all_done
+from plangrep_async._jobs import CurrentJobReader
 from plangrep_async._pace import Pace
 from plangrep_async._progress import Progress, ProjectOutcome, warn_of
 from plangrep_async._stream import JobReader
@@ -27,6 +28,8 @@ from plangrep_async.models import Job
 _log = logging.getLogger("plangrep_async")
 _NO_END = "a function of the caller's raised StopAsyncIteration"  # a loop would just end with it
 OnError = Literal["raise", "collect"]
+OpenReader = Callable[[str, Turn], JobReader | CurrentJobReader]
+"""Makes what reads a project's list, and waits for its turns."""
 OnProjectEnd = Callable[[ProjectOutcome], Awaitable[None]]
 
 
@@ -35,13 +38,13 @@ class JobStream(AsyncIterator[Job]):
 
     Jobs of one project come newest first; those of different projects come as they arrive. Several
     tasks may read from one stream. Leaving the block closes all connections, and everything has
-    ended when it is left. Made by `AsyncPlangrep.list_jobs_many`.
+    ended when it is left. Made by `list_jobs_many` and `current_jobs` of `AsyncPlangrep`.
     """
 
     def __init__(
         self,
         project_ids: ProjectIds,
-        open_reader: Callable[[str, Turn], JobReader],
+        open_reader: OpenReader,
         *,
         workers: int,
         pace: Pace,
@@ -65,7 +68,7 @@ class JobStream(AsyncIterator[Job]):
         self._failures: dict[str, Exception] = {}
         self._were_failures_seen = False
         self._raised: BaseException | None = None
-        self._readers: set[JobReader] = set()
+        self._readers: set[JobReader | CurrentJobReader] = set()
         self._projects_done = 0
         self._jobs = 0  # of all batches that were taken
         self._bytes = 0  # of all readers that have ended, as the retries
@@ -93,7 +96,7 @@ class JobStream(AsyncIterator[Job]):
 
     async def __aenter__(self) -> Self:
         if self._workers is not None:
-            raise ConfigurationError("this stream was entered before: call list_jobs_many again")
+            raise ConfigurationError("this stream was entered before: ask for another one")
         count = max(1, min(self._most_workers, self._ids.most))  # ids may come later
         self._workers = {asyncio.create_task(self._work()) for _ in range(count)}
         for worker in self._workers:
@@ -109,7 +112,7 @@ class JobStream(AsyncIterator[Job]):
         owed = self._final
         if owed not in (None, self._raised, *self._failures.values()) and not self._is_over:
             _log.warning("a stream was left before it could raise %s", type(owed).__name__)
-        self._end(ClientClosed("this stream was left: call list_jobs_many again"))
+        self._end(ClientClosed("this stream was left: ask for another one"))
         self._cancel_workers()  # also those who were running when it was ended from outside
         await all_done(self._workers or set())
         if self._raises or not self._were_failures_seen:
@@ -147,7 +150,7 @@ class JobStream(AsyncIterator[Job]):
         Nothing is taken before all jobs of the last batch were given out.
         """
         if self._workers is None:
-            raise ConfigurationError("use `async with client.list_jobs_many(...) as jobs:`")
+            raise ConfigurationError("use `async with … as jobs:`, then `async for job in jobs:`")
         if self._handover:
             taken = await self._handover.take()
             if isinstance(taken, ProjectOutcome):
@@ -210,7 +213,7 @@ class JobStream(AsyncIterator[Job]):
     async def _fetch(self, project_id: str) -> None:
         """Hand over all jobs of a project, and what became of it."""
         jobs, failure = 0, None
-        reader: JobReader | None = None
+        reader: JobReader | CurrentJobReader | None = None
         try:
             reader = self._open_reader(project_id, self._handover.turn)
             self._readers.add(reader)

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Collection
-from typing import TypeVar
+from typing import Any, TypeVar
 
 T = TypeVar("T")
 
@@ -32,7 +32,7 @@ class Interruptible:
         self.is_aborted = True
 
 
-async def all_done(tasks: Collection[asyncio.Task[None]]) -> None:
+async def all_done(tasks: Collection[asyncio.Task[Any]]) -> None:
     """Wait for the ends of cancelled tasks, even if the waiting task is cancelled, too."""
     cancelled: asyncio.CancelledError | None = None
     while pending := [task for task in tasks if not task.done()]:

@@ -3,13 +3,14 @@
 Streams keep this object, and not the client: connections are closed when neither is left.
 """
 
+import asyncio
 import warnings
-from collections.abc import Awaitable
-from typing import Protocol, TypeVar
+from collections.abc import Awaitable, Coroutine
+from typing import Any, Protocol, TypeVar
 from weakref import WeakSet
 
 from plangrep_async._credentials import Credentials
-from plangrep_async._interrupt import Interruptible
+from plangrep_async._interrupt import Interruptible, all_done
 from plangrep_async._limiter import Limiter
 from plangrep_async._retry import RetryPolicy
 from plangrep_async._transport import Session, Timeouts, Transport
@@ -58,6 +59,7 @@ class Lifetime:
         )
         self._name = name
         self._streams: WeakSet[Abortable] = WeakSet()
+        self._tasks: set[asyncio.Task[Any]] = set()
 
     def track(self, stream: A) -> A:
         """Let the stream end with the client, if it is not gone by then."""
@@ -77,15 +79,26 @@ class Lifetime:
                 return result
         raise ClientClosed(f"the client was closed while {doing}")
 
+    def start(self, work: Coroutine[Any, Any, T]) -> "asyncio.Task[T]":
+        """Begin a task that has ended when the client is closed; whoever began it cancels it."""
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
     async def close(self) -> None:
-        """End all streams and close the session; any number of times.
+        """End all streams and tasks, and close the session; any number of times.
 
         In a process that was forked off, what belongs to the other process is left alone.
         """
-        if not self.session.is_forked:
+        is_ours = not self.session.is_forked
+        if is_ours:
             for stream in list(self._streams):
                 stream.abort()
         await self.session.close()
+        if is_ours:
+            loop, this = asyncio.get_running_loop(), asyncio.current_task()
+            await all_done([t for t in self._tasks if t is not this and t.get_loop() is loop])
 
     def __del__(self) -> None:
         if self.session.is_forked:

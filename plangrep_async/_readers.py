@@ -1,16 +1,17 @@
 """What reads an answer, made for one client: with its transport, its rules, and its lifetime."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterable, Callable, Iterable
 from datetime import datetime
 
 from cattrs import Converter
 
-from plangrep_async._answer import Turn
-from plangrep_async._bulk import JobStream, OnError, OnProjectEnd
+from plangrep_async._answer import Turn, let_others
+from plangrep_async._bulk import JobStream, OnError, OnProjectEnd, OpenReader
 from plangrep_async._endpoint import jobs_path
 from plangrep_async._ids import ProjectIds
+from plangrep_async._jobs import CurrentJobReader
 from plangrep_async._lifetime import Lifetime
-from plangrep_async._options import check_hook, check_type, decoder, oldest_wanted
+from plangrep_async._options import check_hook, decoder, oldest_wanted
 from plangrep_async._stream import JobQuery, JobReader, OnInvalid
 from plangrep_async.errors import ConfigurationError
 from plangrep_async.models import Job
@@ -52,23 +53,29 @@ class Readers:
 
         return make
 
+    def of_list(self, project_id: str, turn: Turn = let_others) -> JobReader:
+        """Make the reader of all jobs of a project."""
+        return self.of_jobs(None, None)(project_id, None, turn)
+
+    def of_current_job(self, project_id: str, turn: Turn = let_others) -> CurrentJobReader:
+        """Make the reader of the newest job of a project that is not terminal."""
+        return CurrentJobReader(self.of_list(project_id, turn))
+
     def of_many(
         self,
-        project_ids: ProjectIds,
-        make: MakeReader,
+        project_ids: Iterable[str] | AsyncIterable[str],
+        open_reader: OpenReader,
         *,
-        after_job: Mapping[str, str | Job],
         on_error: OnError,
         on_project_end: OnProjectEnd | None,
     ) -> JobStream:
-        """Make a stream that reads many projects."""
+        """Make a stream of what these readers give of many projects."""
         if on_error not in ("raise", "collect"):
             raise ConfigurationError('on_error must be "raise" or "collect"')
-        check_type("after_job", after_job, Mapping)
         check_hook("on_project_end", on_project_end, "a ProjectOutcome", is_awaited=True)
         stream = JobStream(
-            project_ids,
-            lambda project_id, turn: make(project_id, after_job.get(project_id), turn),
+            ProjectIds(project_ids),
+            open_reader,
             workers=self._lifetime.max_concurrency,
             pace=self._lifetime.limiter.pace,
             on_error=on_error,

@@ -1,10 +1,10 @@
 """One project's list of jobs as a stream: open, read, decode, stop where the caller wants.
 
 Batches and not single jobs are handed on, each by a coroutine that can be retried and cancelled as
-a whole; `list_jobs()` makes the async generator of jobs of them.
+a whole; `_jobs.py` makes of them what is given to the caller.
 """
 
-from collections.abc import AsyncGenerator, Callable, Iterable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 
 import attrs
@@ -242,16 +242,3 @@ def _broken(failure: PlangrepError) -> IncompleteResponse:
     )
     broken.__cause__ = failure
     return broken
-
-
-async def list_jobs(reader: JobReader) -> AsyncGenerator[Job, None]:
-    """Give the jobs one by one; leaving closes the connection."""
-    try:
-        while (batch := await reader.next_batch()) is not None:
-            for place, job in enumerate(batch, 1):
-                yield job
-                if reader.network.is_aborted:
-                    reader.take_back(len(batch) - place, job)
-                    reader.check()
-    finally:
-        reader.close()

@@ -12,13 +12,14 @@ from plangrep_async._answer import let_others
 from plangrep_async._bulk import JobStream, OnError, OnProjectEnd
 from plangrep_async._credentials import Credentials, KeySource
 from plangrep_async._documents import Documents
-from plangrep_async._endpoint import check_base_url
-from plangrep_async._ids import ProjectIds
+from plangrep_async._endpoint import check_base_url, jobs_path
+from plangrep_async._jobs import list_jobs, read_all
 from plangrep_async._lifetime import Lifetime
 from plangrep_async._options import check_count, check_type, user_agent
 from plangrep_async._readers import Readers
-from plangrep_async._retry import RetryPolicy
-from plangrep_async._stream import OnInvalid, list_jobs
+from plangrep_async._retry import RetryPolicy, check_seconds
+from plangrep_async._singleflight import SingleFlight
+from plangrep_async._stream import OnInvalid
 from plangrep_async._transport import Session, Timeouts
 from plangrep_async.converter import make_converter
 from plangrep_async.models import Job, Project
@@ -94,6 +95,7 @@ class AsyncPlangrep:
         )
         rules = make_converter() if converter is None else converter
         self._readers = Readers(self._lifetime, rules, max_job_bytes=max_job_bytes)
+        self._lists: SingleFlight[tuple[Job, ...]] = SingleFlight(self._lifetime)
         self._documents = Documents(self._lifetime, rules, max_job_bytes=max_job_bytes)
 
     def list_jobs(
@@ -148,10 +150,51 @@ class AsyncPlangrep:
 
         Raises `ConfigurationError` here, and what an iterable of ids raises in the iteration.
         """
+        check_type("after_job", after_job, Mapping)
+        read = self._readers.of_jobs(created_after, on_invalid)
         return self._readers.of_many(
-            ProjectIds(project_ids),
-            self._readers.of_jobs(created_after, on_invalid),
-            after_job=after_job,
+            project_ids,
+            lambda project_id, turn: read(project_id, after_job.get(project_id), turn),
+            on_error=on_error,
+            on_project_end=on_project_end,
+        )
+
+    async def get_jobs(self, project_id: str, *, max_age: float = 0.0) -> tuple[Job, ...]:
+        """Give all jobs of a project, newest first, in one piece.
+
+        Calls for the same project that are in flight share one request. It ends with the last of
+        them that is cancelled, and its error is raised by each of them.
+
+        - `max_age`: also take a list that was asked for less than so many seconds ago. The lists
+          of at most 128 projects are kept for that, only of those asked for with a `max_age`; they
+          take up to 2 KB a job.
+
+        Raises what `list_jobs` does, with nothing `delivered`.
+        """
+        check_seconds("max_age", max_age)
+        jobs_path(project_id)  # refuses what is no id
+        return await self._lists.get(
+            project_id, lambda: read_all(self._readers.of_list(project_id)), max_age=max_age
+        )
+
+    async def current_job(self, project_id: str) -> Job | None:
+        """Give the newest job that is not terminal, or `None`; a status not known counts as such.
+
+        The list is downloaded as far as this job, to its end where there is none.
+        """
+        return await self._readers.of_current_job(project_id).read()
+
+    def current_jobs(
+        self,
+        project_ids: Iterable[str] | AsyncIterable[str],
+        *,
+        on_error: OnError = "raise",
+        on_project_end: OnProjectEnd | None = None,
+    ) -> JobStream:
+        """Stream the `current_job` of many projects, where they have one; see `list_jobs_many`."""
+        return self._readers.of_many(
+            project_ids,
+            self._readers.of_current_job,
             on_error=on_error,
             on_project_end=on_project_end,
         )

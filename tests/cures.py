@@ -311,16 +311,16 @@ MUTANTS = [
     Mutant(
         "a stream knows that its client was closed",
         "L2",
-        "_stream.py",
+        "_jobs.py",
         "if reader.network.is_aborted:",
         "if False:",
     ),
     Mutant(
         "leaving closes the connection",
         "L1",
-        "_stream.py",
-        "    finally:\n        reader.close()\n",
-        "    finally:\n        pass\n",
+        "_jobs.py",
+        "                    reader.check()\n    finally:\n        reader.close()\n",
+        "                    reader.check()\n    finally:\n        pass\n",
     ),
     Mutant(
         "a session that was brought is not closed",

@@ -492,7 +492,7 @@ async def test_a_stream_is_read_inside_its_block_only(connect: Connect) -> None:
         async with jobs:
             assert [job.id async for job in jobs] == ids_of("p000", 1)
         for _ in range(2):
-            with pytest.raises(ClientClosed, match="was left: call list_jobs_many again"):
+            with pytest.raises(ClientClosed, match="was left: ask for another one"):
                 await anext(jobs)
         with pytest.raises(ConfigurationError, match="entered before"):
             await jobs.__aenter__()

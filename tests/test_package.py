@@ -48,13 +48,15 @@ LEVELS = {
     "_lifetime": 3,
     "_options": 4,
     "_stream": 4,
-    "_bulk": 5,
+    "_singleflight": 4,
     "_documents": 5,
-    "_readers": 6,
-    "client": 7,
-    "__init__": 8,
-    "cli": 9,
-    "__main__": 10,
+    "_jobs": 5,
+    "_bulk": 6,
+    "_readers": 7,
+    "client": 8,
+    "__init__": 9,
+    "cli": 10,
+    "__main__": 11,
 }
 FILES = sorted(PACKAGE.rglob("*.py"))
 
