@@ -22,6 +22,7 @@ from plangrep_async.errors import (
     RequestTimeout,
     ServerError,
     TlsFailed,
+    WaitTimeout,
 )
 from plangrep_async.models import (
     Job,
@@ -63,5 +64,6 @@ __all__ = [
     "ServerError",
     "Timeouts",
     "TlsFailed",
+    "WaitTimeout",
     "__version__",
 ]

@@ -4,6 +4,8 @@ It is read to its end before anything is made of it, and has no place to go on f
 breaks, all of it is asked for again.
 """
 
+import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
 from typing import Any, TypeVar
@@ -17,15 +19,17 @@ from plangrep_async._jsonarray import NOT_JSON, ArrayDecoder
 from plangrep_async._jsonobject import ObjectDecoder
 from plangrep_async._lifetime import Lifetime
 from plangrep_async._options import check_count, decoder
+from plangrep_async._polling import Waits, may_pass, wait_timeout
 from plangrep_async._transport import Body, Transport
 from plangrep_async.converter import InvalidElement
-from plangrep_async.errors import InvalidJob, InvalidResponse, PlangrepError
+from plangrep_async.errors import ClientClosed, InvalidJob, InvalidResponse, PlangrepError
 from plangrep_async.models import Job, Project
 
 T = TypeVar("T")
 Take = Callable[[Body], Awaitable[T]]
 Decode = Callable[[bytes], Iterable[Batch[T | InvalidElement]]]
 
+_log = logging.getLogger("plangrep_async")
 _MOST_BYTES = 64 << 20  # of the list of projects: some 200,000 of them
 
 
@@ -53,6 +57,33 @@ class Documents:
         """Give one job."""
         take = partial(self._take_one, "job", self._decode_job)
         return await self._fetch(job_path(job_id), take, job_id=job_id)
+
+    async def terminal_job(self, job_id: str, waits: Waits, *, patience: float | None) -> Job:
+        """Ask for a job again and again until it is terminal, for so many seconds."""
+        seen: Job | None = None
+        failure: PlangrepError | None = None
+        try:
+            async with asyncio.timeout(patience) as deadline:
+                while True:
+                    try:
+                        seen, failure = await self.job(job_id), None
+                        if seen.status.is_terminal:
+                            return seen
+                    except PlangrepError as error:
+                        if not may_pass(error):
+                            raise
+                        failure = error.with_traceback(None)
+                    wait = waits(failure)
+                    if failure is not None:
+                        _log.info("waiting for a job goes on in %.2f s: %s", wait, failure)
+                    await self._lifetime.run(asyncio.sleep(wait), doing="it waited for a job")
+        except TimeoutError:
+            if not deadline.expired():
+                raise  # it is the caller's own: of the function that gives the key, say
+        except ClientClosed as error:
+            error.job_id = job_id
+            raise
+        raise wait_timeout(job_id, seen, patience) from failure
 
     async def result(self, job_id: str, *, max_bytes: int) -> dict[str, Any]:
         """Give the result of a job."""

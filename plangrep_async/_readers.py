@@ -1,4 +1,4 @@
-"""What reads an answer, made for one client: with its transport, its rules, and its lifetime."""
+"""What reads the lists of jobs, made for one client: with its transport, rules, and lifetime."""
 
 from collections.abc import AsyncIterable, Callable, Iterable
 from datetime import datetime
@@ -9,9 +9,11 @@ from plangrep_async._answer import Turn, let_others
 from plangrep_async._bulk import JobStream, OnError, OnProjectEnd, OpenReader
 from plangrep_async._endpoint import jobs_path
 from plangrep_async._ids import ProjectIds
-from plangrep_async._jobs import CurrentJobReader
+from plangrep_async._jobs import CurrentJobReader, read_all
 from plangrep_async._lifetime import Lifetime
 from plangrep_async._options import check_hook, decoder, oldest_wanted
+from plangrep_async._retry import check_seconds
+from plangrep_async._singleflight import SingleFlight
 from plangrep_async._stream import JobQuery, JobReader, OnInvalid
 from plangrep_async.errors import ConfigurationError
 from plangrep_async.models import Job
@@ -27,6 +29,7 @@ class Readers:
         self._lifetime = lifetime
         self._decode_jobs = decoder(converter, Job)  # refuses a converter that cannot work
         self._max_job_bytes = max_job_bytes
+        self._whole_lists: SingleFlight[tuple[Job, ...]] = SingleFlight(lifetime)
 
     def of_jobs(self, created_after: datetime | None, on_invalid: OnInvalid | None) -> MakeReader:
         """Give what makes the reader of a project that stops at a job."""
@@ -56,6 +59,14 @@ class Readers:
     def of_list(self, project_id: str, turn: Turn = let_others) -> JobReader:
         """Make the reader of all jobs of a project."""
         return self.of_jobs(None, None)(project_id, None, turn)
+
+    async def whole_list(self, project_id: str, *, max_age: float) -> tuple[Job, ...]:
+        """Give all jobs of a project, from one reader for all who ask at the same time."""
+        check_seconds("max_age", max_age)
+        jobs_path(project_id)  # refuses what is no id, and so no key
+        return await self._whole_lists.get(
+            project_id, lambda: read_all(self.of_list(project_id)), max_age=max_age
+        )
 
     def of_current_job(self, project_id: str, turn: Turn = let_others) -> CurrentJobReader:
         """Make the reader of the newest job of a project that is not terminal."""

@@ -3,7 +3,7 @@
 import ssl as tls
 from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Mapping, Sequence
 from datetime import datetime
-from types import MappingProxyType, TracebackType
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Self
 
 from cattrs import Converter
@@ -12,13 +12,13 @@ from plangrep_async._answer import let_others
 from plangrep_async._bulk import JobStream, OnError, OnProjectEnd
 from plangrep_async._credentials import Credentials, KeySource
 from plangrep_async._documents import Documents
-from plangrep_async._endpoint import check_base_url, jobs_path
-from plangrep_async._jobs import list_jobs, read_all
+from plangrep_async._endpoint import check_base_url
+from plangrep_async._jobs import list_jobs
 from plangrep_async._lifetime import Lifetime
 from plangrep_async._options import check_count, check_type, user_agent
+from plangrep_async._polling import check_wait, poll_waits
 from plangrep_async._readers import Readers
-from plangrep_async._retry import RetryPolicy, check_seconds
-from plangrep_async._singleflight import SingleFlight
+from plangrep_async._retry import RetryPolicy
 from plangrep_async._stream import OnInvalid
 from plangrep_async._transport import Session, Timeouts
 from plangrep_async.converter import make_converter
@@ -95,7 +95,6 @@ class AsyncPlangrep:
         )
         rules = make_converter() if converter is None else converter
         self._readers = Readers(self._lifetime, rules, max_job_bytes=max_job_bytes)
-        self._lists: SingleFlight[tuple[Job, ...]] = SingleFlight(self._lifetime)
         self._documents = Documents(self._lifetime, rules, max_job_bytes=max_job_bytes)
 
     def list_jobs(
@@ -171,11 +170,7 @@ class AsyncPlangrep:
 
         Raises what `list_jobs` does, with nothing `delivered`.
         """
-        check_seconds("max_age", max_age)
-        jobs_path(project_id)  # refuses what is no id
-        return await self._lists.get(
-            project_id, lambda: read_all(self._readers.of_list(project_id)), max_age=max_age
-        )
+        return await self._readers.whole_list(project_id, max_age=max_age)
 
     async def current_job(self, project_id: str) -> Job | None:
         """Give the newest job that is not terminal, or `None`; a status not known counts as such.
@@ -220,16 +215,35 @@ class AsyncPlangrep:
     ) -> Mapping[str, Any]:
         """Give the result document of a job that is completed: dicts, lists, texts and numbers.
 
-        Timestamps stay texts. Of members of one object with the same name the last one counts; a
-        number that is out of range is an `InvalidResponse`, and so is a document of more than
-        `max_result_bytes`. What a job without a result answers is not documented: an
-        `ApiStatusError`, such as `NotFound`.
+        Timestamps stay texts; of members of one object with the same name the last one counts. A
+        number that is out of range is an `InvalidResponse`, as is a document of more than
+        `max_result_bytes`. What a job without a result answers is not documented: `NotFound`, or
+        another `ApiStatusError`.
 
-        The document is held whole, which takes some five times its size. Decoding takes 10 to 30 ms
-        a MiB, with turns for others in the loop after half of one; but CPython's garbage collector
-        stops everything for up to 3 ms a MiB (measured: 155 ms of 47 MiB).
+        It is held whole, in some five times its size, and decoded in 10 to 30 ms a MiB, with turns
+        for others in the loop; but CPython's garbage collector may stop all for 3 ms a MiB.
         """
         return await self._documents.result(job_id, max_bytes=max_result_bytes)
+
+    async def wait_for_job(
+        self,
+        job_id: str,
+        *,
+        poll_interval: float = 15.0,
+        timeout: float | None = None,  # noqa: ASYNC109  # the error has the job
+    ) -> Job:
+        """Ask for a job until it is terminal, and give it then.
+
+        - `poll_interval`: seconds from an answer to the next request, and up to a fifth more. The
+          documentation allows no less than 5 and recommends 10 to 30.
+        - `timeout`: seconds until `WaitTimeout`, which has the job as it was seen last.
+
+        What may pass (no connection, 429, 5xx) is outlived, after all retries and with any
+        `retry_after`, for as long as it takes; other errors are raised.
+        """
+        check_wait(poll_interval, timeout)
+        waits = poll_waits(poll_interval)
+        return await self._documents.terminal_job(job_id, waits, patience=timeout)
 
     async def aclose(self) -> None:
         """Close the client; any number of times. Streams still in use raise `ClientClosed`.
@@ -241,12 +255,7 @@ class AsyncPlangrep:
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self.aclose()
 
     def __repr__(self) -> str:

@@ -12,16 +12,20 @@ PlangrepError
 │   ├── NotFound                             404
 │   ├── RateLimited                          429
 │   └── ServerError                          5xx
-└── InvalidResponse                          an answer came that is not the promised JSON
-    ├── IncompleteResponse                   it ended too early
-    └── InvalidJob                           one element of it is not a job
+├── InvalidResponse                          an answer came that is not the promised JSON
+│   ├── IncompleteResponse                   it ended too early
+│   └── InvalidJob                           one element of it is not a job
+└── WaitTimeout                              a job took longer than it was waited for
 
 No error holds an API key, a `result_url` or raw bytes of an answer. All of them pickle.
 """
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
+
+if TYPE_CHECKING:
+    from plangrep_async.models import Job
 
 
 def _rebuild(cls: "type[PlangrepError]", message: str, facts: dict[str, Any]) -> "PlangrepError":
@@ -134,6 +138,14 @@ class InvalidJob(InvalidResponse):
     """Its place in the response, counted from 0."""
     path: str = attrs.field(default="$", kw_only=True)
     """Where the first fault is, by the names of the models: `$.billing.credits_debited`."""
+
+
+@attrs.define(slots=False, str=False)
+class WaitTimeout(PlangrepError):
+    """Raised when a job was not terminal by the end of the time given to wait for it."""
+
+    job: "Job | None" = attrs.field(default=None, kw_only=True, repr=False)
+    """As it was seen last, without a `result_url`; None where it was never seen."""
 
 
 _LONGEST_EXCERPT = 200

@@ -79,6 +79,8 @@ ROWS = {
     "K9": "ids: duplicates, none, without end, asynchronous, an iterable that raises",
     "K10": "storm of 429 with Retry-After",
     "K11": "any order of producing, failing, cancelling and closing",
+    "K12": "callers that share one request: cancelled, failing, late, closed under",
+    "K13": "waiting for a job through failures, time-outs and cancellation",
     "L1": "a stream left early, in every way",
     "L2": "the client closed under its streams",
     "L3": "use after close, on another loop, after a fork, before a loop",

@@ -367,6 +367,90 @@ async def test_single_objects_have_a_content_length() -> None:
     assert "Transfer-Encoding" not in response.headers
 
 
+LIFE = (
+    *("provisioning", "awaiting_uploads", "uploading", "preflighting"),
+    *("blocked_insufficient_credits", "processing"),
+)
+
+
+@pytest.mark.parametrize("status", LIFE)
+def test_a_job_is_moved_on_through_its_life(status: str) -> None:
+    """To its end as `completed`, and at each stage it is as plausible as one that was made so."""
+    emulator = Emulator(projects=4)
+    jobs = [job for name in emulator.project_ids for job in emulator.jobs(name)]
+    start = job = next(job for job in jobs if job["status"] == status)
+    lives = []
+    while job["status"] not in TERMINAL:
+        before, job = job, emulator.advance(job["id"])
+        lives.append(job["status"])
+        assert list(job) == list(before)
+        assert job == emulator.job(job["id"])
+        assert job in list(emulator.jobs(job["projectId"]))
+        assert moment(job["updatedAt"]) > moment(before["updatedAt"])
+        assert job["pageCount"] >= job["successfulPageCount"] >= before["successfulPageCount"]
+        assert job["pageCount"] == before["pageCount"] or before["pageCount"] == 0
+        same = {"id", "externalId", "projectId", "limits", "createdAt", "expiresAt"}
+        assert {name: job[name] for name in same} == {name: before[name] for name in same}
+        if before["files"]:
+            assert [f["id"] for f in job["files"]] == [f["id"] for f in before["files"]]
+        check_nulls(job)
+    assert lives == [*LIFE[LIFE.index(status) + 1 : 4], "processing", "completed"][-len(lives) :]
+    assert job["successfulPageCount"] == job["pageCount"] > 0
+    assert job["billing"]["creditsDebited"] >= start["billing"]["creditsDebited"]
+    others = [one for name in emulator.project_ids for one in emulator.jobs(name)]
+    assert [one for one in others if one["id"] != job["id"]] == [
+        one for one in jobs if one["id"] != job["id"]
+    ]
+
+
+def check_nulls(job: dict[str, Any]) -> None:
+    assert (job["completedAt"] is not None) == (job["status"] in TERMINAL)
+    assert (job["resultUrl"] is not None) == (job["status"] == "completed")
+    assert job["error"] is None
+
+
+@pytest.mark.parametrize("status", sorted(TERMINAL))
+def test_a_job_is_moved_to_any_end(status: str) -> None:
+    """From where it is, once: what is terminal does not change any more."""
+    emulator = Emulator(projects=1)
+    job = next(
+        job for job in emulator.jobs(emulator.project_ids[0]) if job["status"] not in TERMINAL
+    )
+    ended = emulator.advance(job["id"], status)
+    assert ended["status"] == status
+    assert ended["completedAt"] == ended["updatedAt"]
+    assert (ended["error"] is not None) or status != "failed"
+    assert (ended["resultUrl"] is not None) == status.startswith("completed")
+    with pytest.raises(ValueError, match="will not change any more"):
+        emulator.advance(job["id"])
+
+
+def test_what_cannot_be_moved_on() -> None:
+    """No job of the organisation, or a status that nobody has documented."""
+    emulator = Emulator(projects=1)
+    job = next(emulator.jobs(emulator.project_ids[0]))
+    with pytest.raises(UnknownId):
+        emulator.advance("job_x")
+    with pytest.raises(ValueError, match="no status 'done'"):
+        emulator.advance(job["id"], "done")
+    assert emulator.job(job["id"]) == job
+
+
+async def test_a_job_that_was_moved_on_is_served_so() -> None:
+    """By its own endpoint, in the list, and with a result at its end."""
+    async with Emulator(projects=1, jobs_per_project=10) as emulator:
+        job = next(
+            job for job in emulator.jobs(emulator.project_ids[0]) if job["status"] not in TERMINAL
+        )
+        ended = emulator.advance(job["id"], "completed")
+        _, body = await fetch(emulator, f"/jobs/{job['id']}")
+        assert json.loads(body) == {"job": ended}
+        _, body = await fetch(emulator, f"/projects/{job['projectId']}/jobs")
+        assert ended in json.loads(body)["jobs"]
+        response, body = await fetch(emulator, f"/jobs/{job['id']}/result")
+        assert (response.status, json.loads(body)["job"]["status"]) == (200, "completed")
+
+
 async def test_results_exist_for_completed_jobs_only() -> None:
     """A result document has the documented fields; without a result the answer is 404."""
     async with Emulator(projects=1, jobs_per_project=60) as emulator:

@@ -25,6 +25,7 @@ from plangrep_async.errors import (
     RequestTimeout,
     ServerError,
     TlsFailed,
+    WaitTimeout,
     printable,
 )
 
@@ -44,6 +45,7 @@ PARENTS = {
     InvalidResponse: PlangrepError,
     IncompleteResponse: InvalidResponse,
     InvalidJob: InvalidResponse,
+    WaitTimeout: PlangrepError,
 }
 
 COMMON = {"message", "project_id", "job_id", "delivered", "last_job_id", "attempts"}
@@ -62,6 +64,7 @@ VALUES: dict[str, Any] = {
     "retry_after": 1.5,
     "index": 7,
     "path": "$.billing",
+    "job": "a job",
 }
 
 
@@ -109,6 +112,8 @@ def test_attributes(cls: type[PlangrepError]) -> None:
         expected = COMMON | OF_STATUS
     if issubclass(cls, InvalidJob):
         expected = COMMON | {"index", "path"}
+    if cls is WaitTimeout:
+        expected = COMMON | {"job"}
     assert names(cls) == expected
     error = make(cls)
     assert {name: getattr(error, name) for name in expected} == {n: VALUES[n] for n in expected}

@@ -46,6 +46,7 @@ LEVELS = {
     "_answer": 3,
     "_elements": 3,
     "_lifetime": 3,
+    "_polling": 2,
     "_options": 4,
     "_stream": 4,
     "_singleflight": 4,

@@ -36,6 +36,8 @@ from tests.faults.bulk import (
 from tests.faults.streams import nothing_left, tasks_but_of_servers, turns
 from tests.raw_server import Connection, RawServer
 
+pytestmark = pytest.mark.fault("K12")
+
 Connect = Callable[..., AsyncPlangrep]
 Jobs = tuple[Job, ...]
 
@@ -384,11 +386,11 @@ async def test_nothing_is_kept_for_who_does_not_ask_for_it(connect: Connect) -> 
     async with RawServer(lists(2)) as server, connect(server.base_url) as client:
         for name in names(3):
             await client.get_jobs(name)
-        assert not client._lists._kept
+        assert not client._readers._whole_lists._kept
         await client.get_jobs("p", max_age=1)
         await client.get_jobs("q")
-        assert list(client._lists._kept) == ["p"]
-        assert not client._lists._flights
+        assert list(client._readers._whole_lists._kept) == ["p"]
+        assert not client._readers._whole_lists._flights
 
 
 async def test_a_caller_that_joins_can_ask_to_keep_it(connect: Connect) -> None:
@@ -413,7 +415,7 @@ async def test_the_lists_of_at_most_128_projects_are_kept(connect: Connect) -> N
         assert len(server.requests) == 129
         await client.get_jobs(names(2)[1], max_age=60)
         assert len(server.requests) == 130
-        assert len(client._lists._kept) == 128
+        assert len(client._readers._whole_lists._kept) == 128
 
 
 @pytest.mark.parametrize("age", [-1, float("nan"), float("inf"), True, "5", None])

@@ -2,7 +2,8 @@
 
 Everything derives from the seed and a fixed past. Each project and each job has a random generator
 of its own, seeded from its place, so any one is made without the others and none is kept: a
-history of a million jobs costs no memory, and job 900,000 costs no more than the first.
+history of a million jobs costs no memory, and job 900,000 costs no more than the first. Only jobs
+that a test has moved on are kept.
 
 An id is a lower-case ULID: its first ten characters are the time of creation; the other sixteen
 hide the place in the organisation, so that a job is found by its id without an index.
@@ -14,7 +15,16 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from ._job import ACTIVE_STATUSES, DAY_MS, MINUTE_MS, Wire, make_job, timestamp
+from ._job import (
+    ACTIVE_STATUSES,
+    DAY_MS,
+    MINUTE_MS,
+    Wire,
+    make_job,
+    move_on,
+    next_status,
+    timestamp,
+)
 
 LONGEST_HISTORY = 2_000_000
 """Jobs a project can have: the oldest is of 1986, and a ULID cannot tell a time before 1970."""
@@ -54,6 +64,7 @@ class Organisation:
     def __init__(self, *, projects: int, jobs_per_project: int, seed: int) -> None:
         self._jobs_per_project = jobs_per_project
         self._seed = seed
+        self._moved: dict[str, Wire] = {}  # jobs that are not as they were made
         self._offset = self._random("ids").getrandbits(80)
         self._projects = {project.id: project for project in map(self._plan, range(projects))}
         self.project_ids = tuple(self._projects)
@@ -95,6 +106,16 @@ class Organisation:
             if job["id"] == job_id:  # other texts decode to this place as well
                 return job
         raise UnknownId(job_id)
+
+    def advance(self, job_id: str, status: str | None) -> Wire:
+        """Move a job on, to a status or to what comes next, and return it."""
+        job = self.job(job_id)
+        following = next_status(job["status"])
+        if following is None:
+            raise ValueError(f"The job is {job['status']}, and will not change any more")
+        rng = self._random(job_id, job["status"])
+        self._moved[job_id] = move_on(rng, job, following if status is None else status)
+        return self._moved[job_id]
 
     def result(self, job_id: str) -> Wire:
         """Return the result document of a job whose status gives it one."""
@@ -146,9 +167,12 @@ class Organisation:
     def _job(self, project: _Project, index: int) -> Wire:
         created_ms = _created_ms(project, index)
         place = project.index * LONGEST_HISTORY + index
+        job_id = "job_" + self._ulid(created_ms, place)
+        if job_id in self._moved:
+            return self._moved[job_id]
         return make_job(
             self._random(project.index, index),
-            job_id="job_" + self._ulid(created_ms, place),
+            job_id=job_id,
             project_id=project.id,
             created_ms=created_ms,
             status=project.active.get(index),

@@ -48,6 +48,15 @@ _HUNDRED_ENDINGS = tuple(status for status, percent in _HOW_OFTEN for _ in range
 ACTIVE_STATUSES = tuple(_ACTIVE)
 """The statuses that are not terminal, in the order of a job's life."""
 
+_NEXT = {
+    "provisioning": "awaiting_uploads",
+    "awaiting_uploads": "uploading",
+    "uploading": "preflighting",
+    "preflighting": "processing",
+    "blocked_insufficient_credits": "processing",
+    "processing": "completed",
+}
+
 _COMMON_NAMES = (
     *("architectural_drawings", "site plan", "MEP schedule", "specification_vol", "level"),
     *("Grundriss Küche", "façade, élévation", "平面図 日本", "地下1階", "kitchen 🏗️"),
@@ -105,6 +114,45 @@ def make_job(
         "updatedAt": updated,
         "completedAt": updated if is_terminal else None,
         "expiresAt": timestamp(expires_ms),
+    }
+
+
+def next_status(status: str) -> str | None:
+    """Return what comes after a status when all goes well; None after a terminal one."""
+    return _NEXT.get(status)
+
+
+def move_on(rng: random.Random, job: Wire, status: str) -> Wire:
+    """Return the same job at another stage of its life; what it had stays, as far as it can.
+
+    Raises `ValueError` for a status that the documentation does not name.
+    """
+    if status not in _STAGES:
+        raise ValueError(f"There is no status {status!r}; there are {', '.join(_STAGES)}")
+    stage = _STAGES[status]
+    moment = datetime.fromisoformat(job["updatedAt"]) + timedelta(minutes=rng.randint(1, 20))
+    updated = timestamp((moment - _EPOCH) // timedelta(milliseconds=1))
+    if status == "expired":
+        updated = job["expiresAt"]
+    files = job["files"]
+    if not files and stage.without_files == 0:
+        files = [_file(rng, stage, suffix="dwg") for _ in range(rng.randint(1, 4))]
+    pages = job["pageCount"]
+    if not pages and stage.has_pages:
+        pages = sum(rng.randint(1, 120) for _ in files)
+    successes = max(job["successfulPageCount"], int(pages * rng.uniform(*stage.shares)))
+    more = successes - job["successfulPageCount"]
+    return {
+        **job,
+        "status": status,
+        "pageCount": pages,
+        "successfulPageCount": successes,
+        "billing": {"creditsDebited": job["billing"]["creditsDebited"] + 10 * more},
+        "files": [{**file, "status": stage.file_status} for file in files],
+        "resultUrl": _result_url(rng, job["id"]) if status in RESULT_STATUSES else None,
+        "error": _error(rng, status),
+        "updatedAt": updated,
+        "completedAt": updated if status in _TERMINAL else None,
     }
 
 

@@ -36,7 +36,7 @@ class Emulator:
     """The Plangrep API on 127.0.0.1, with made-up projects and jobs; see the module's example.
 
     It serves inside `async with`, which may be entered again after it was left. Its data can be
-    read at any time: they depend on the options alone, never on the clock.
+    read at any time: they depend on the options and on `advance` alone, never on the clock.
 
     `projects` and `jobs_per_project` are counts. Equal `seed`s give equal bytes. `pretty` writes
     JSON as the documentation's examples are, otherwise it is compact. A body is made and sent in
@@ -131,6 +131,15 @@ class Emulator:
     def job(self, job_id: str) -> dict[str, Any]:
         """Return a job as the API sends it; raises `UnknownId`."""
         return self._organisation.job(job_id)
+
+    def advance(self, job_id: str, status: str | None = None) -> dict[str, Any]:
+        """Move a job on to this status, or to the next one on the way to `completed`; return it.
+
+        Its pages, credits, times, result and error follow. Nothing moves by itself. Raises
+        `UnknownId` where there is no such job, and `ValueError` for a status that is not
+        documented, or a job that is terminal.
+        """
+        return self._organisation.advance(job_id, status)
 
     def job_list_body(self, project_id: str) -> bytes:
         """Return the whole body of a project's job list; raises `UnknownId`."""

@@ -8,7 +8,7 @@ import aiohttp
 import pytest
 
 from plangrep_async import RateLimited, RetryPolicy, Timeouts
-from tests.conftest import document
+from tests.conftest import document, wire_job
 from tests.faults.bulk import (
     Connect,
     asked,
@@ -25,7 +25,7 @@ from tests.faults.bulk import (
 )
 from tests.faults.streams import nothing_left
 from tests.faults.test_pace import small_socket
-from tests.raw_server import CHUNKED, Connection, RawServer, chunked, head, response
+from tests.raw_server import CHUNKED, Connection, RawServer, chunked, head, json_response, response
 
 LONG: dict[str, Any] = {"timeout": Timeouts(connect=30, read=30)}
 
@@ -355,3 +355,34 @@ async def test_who_waits_for_a_place_waits_for_the_pause_as_well(connect: Connec
                 await asyncio.wait_for(anext(jobs), 0.1)
         assert client._lifetime.limiter.pace.paused_until > 0
         assert len(server.requests) == 1
+
+
+@pytest.mark.fault("K8")
+@pytest.mark.parametrize("most", [1, 2])
+async def test_jobs_asked_for_inside_the_stream_do_not_lock_it(connect: Connect, most: int) -> None:
+    """With every place taken, all ways to ask for one job or list inside come to their end."""
+
+    async def send(conn: Connection) -> None:
+        if "/projects/" in conn.request.target:
+            await lists(40)(conn)
+        else:
+            await conn.send(json_response({"job": wire_job(1), "schemaVersion": "v1"}))
+
+    async with (
+        nothing_left(),
+        RawServer(send) as server,
+        connect(server.base_url, **LONG, max_concurrency=most) as client,
+    ):
+        seen = 0
+        async with asyncio.timeout(20), client.list_jobs_many(names(4)) as jobs:
+            async for job in jobs:
+                seen += 1
+                if seen % 40 == 1:
+                    assert (await client.get_job(job.id)).status.is_terminal
+                    assert (await client.wait_for_job(job.id)).status.is_terminal
+                    assert "job" in await client.get_job_result(job.id)
+                    assert len(await client.get_jobs("inner")) == 40
+                    assert await client.current_job("inner") is None
+                    inner = [one.id async for one in client.list_jobs("inner")]
+                    assert inner == ids_of("inner", 40)
+        assert seen == 160
