@@ -81,8 +81,7 @@ class SingleFlight(Generic[T]):
         try:
             answer = await fetch()
         except Exception as error:  # noqa: BLE001  # whatever it is, all callers get it
-            # Without this frame, which would hold what holds the error.
-            flight.error = error.with_traceback(error.__traceback__ and error.__traceback__.tb_next)
+            flight.error = error
         else:
             flight.answers.append(answer)
             if self._flights.get(key) is flight and (flight.is_kept or key in self._kept):

@@ -532,25 +532,11 @@ MUTANTS = [
         "pass  # refuses another loop",
     ),
     Mutant(
-        "the traceback of a shared error does not lead to itself",
-        "K12",
-        "_singleflight.py",
-        "error.with_traceback(error.__traceback__ and error.__traceback__.tb_next)",
-        "error",
-    ),
-    Mutant(
         "tasks have ended when the client is closed",
         "K12",
         "_lifetime.py",
         "if t is not this and t.get_loop() is loop",
         "if False",
-    ),
-    Mutant(
-        "a task that closes the client does not wait for itself",
-        "K12",
-        "_lifetime.py",
-        "if t is not this and t.get_loop() is loop",
-        "if t.get_loop() is loop",
     ),
     Mutant(
         "a retry_after is a floor when waiting for a job",
