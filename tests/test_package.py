@@ -47,6 +47,7 @@ LEVELS = {
     "_elements": 3,
     "_lifetime": 3,
     "_polling": 2,
+    "service": 3,
     "_options": 4,
     "_stream": 4,
     "_singleflight": 4,

@@ -1,4 +1,7 @@
-"""The README does what it says: its two commands are there, and each block of Python runs."""
+"""The README does what it says: its two commands are there, and each block of Python runs.
+
+A block that makes an `app` is a web service, which `tests/test_service.py` serves.
+"""
 
 import asyncio
 import os
@@ -10,9 +13,10 @@ from pathlib import Path
 import pytest
 
 from plangrep_async.emulator import Emulator
+from tests.web import README, blocks, is_service
 
-README = (Path(__file__).parent.parent / "README.md").read_text()
-BLOCKS = re.findall(r"^```python\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+BLOCKS = blocks()
+PROGRAMS = [block for block in BLOCKS if not is_service(block)]
 
 # What the examples write for the ids of a reader's own.
 PLACEHOLDER = "proj_01hx9z4kqr8e7m3p5n6w2v0abc"
@@ -31,12 +35,12 @@ def test_there_are_blocks_to_run() -> None:
     assert len(BLOCKS) == README.count("```python") > 0
 
 
-@pytest.mark.parametrize("number", range(len(BLOCKS)))
+@pytest.mark.parametrize("number", range(len(PROGRAMS)))
 async def test_every_block_of_python_runs(number: int, tmp_path: Path) -> None:
     """An example runs as it stands, against the emulator and with warnings as errors."""
     async with Emulator(projects=2, jobs_per_project=40) as emulator:
         program = tmp_path / "example.py"
-        program.write_text(BLOCKS[number].replace(PLACEHOLDER, emulator.project_ids[0]))
+        program.write_text(PROGRAMS[number].replace(PLACEHOLDER, emulator.project_ids[0]))
         environment = {
             **{name: os.environ[name] for name in ("PATH", "PYTHONPATH") if name in os.environ},
             "PLANGREP_API_KEY": emulator.api_key,
@@ -48,5 +52,5 @@ async def test_every_block_of_python_runs(number: int, tmp_path: Path) -> None:
         )
         assert done.returncode == 0, done.stderr.decode()
         assert done.stderr == b""
-        has_own_server = "Emulator(" in BLOCKS[number]
+        has_own_server = "Emulator(" in PROGRAMS[number]
         assert has_own_server or any(one.status == 200 for one in emulator.requests)

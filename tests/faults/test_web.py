@@ -3,19 +3,17 @@
 import asyncio
 import json
 import re
-import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
-import uvicorn
 
 from plangrep_async import AsyncPlangrep, Timeouts
 from tests.conftest import PROJECT, wire_job
 from tests.faults.streams import IDS, JOBS, nothing_left, slots, stall_after
 from tests.raw_server import CHUNKED, Connection, RawServer, Script, chunked, head
 from tests.test_resuming import whole
+from tests.web import served
 
 Connect = Callable[..., AsyncPlangrep]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
@@ -63,29 +61,6 @@ class Application:
             pass
 
 
-@asynccontextmanager
-async def served(application: Application) -> AsyncIterator[int]:
-    """Run an application in uvicorn on a free port of 127.0.0.1, which is given."""
-    config = uvicorn.Config(
-        application,
-        lifespan="off",
-        http="h11",
-        ws="none",
-        log_config=None,
-        timeout_graceful_shutdown=5,
-    )
-    server = uvicorn.Server(config)
-    sock = socket.create_server(("127.0.0.1", 0))
-    serving = asyncio.create_task(server.serve(sockets=[sock]))
-    try:
-        while not server.started:  # noqa: ASYNC110  # it has no event for that
-            await asyncio.sleep(0.001)
-        yield sock.getsockname()[1]
-    finally:
-        server.should_exit = True
-        await serving
-
-
 @pytest.mark.fault("L10")
 @pytest.mark.parametrize(
     ("script", "last_read"), [(endless, "job_000100"), (stall_after(2), IDS[1])]
@@ -100,7 +75,7 @@ async def test_a_visitor_who_leaves_ends_the_download(
         connect(upstream.base_url, timeout=Timeouts(read=30)) as client,
     ):
         application = Application(client)
-        async with served(application) as port:
+        async with served(application, lifespan="off") as port:
             reader, writer = await asyncio.open_connection("127.0.0.1", port)
             writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
             await reader.readuntil(last_read.encode())
@@ -121,7 +96,7 @@ async def test_a_visitor_who_stays_gets_the_whole_list(connect: Connect) -> None
         connect(upstream.base_url) as client,
     ):
         application = Application(client)
-        async with served(application) as port:
+        async with served(application, lifespan="off") as port:
             reader, writer = await asyncio.open_connection("127.0.0.1", port)
             writer.write(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
             answer = await reader.read()
