@@ -35,14 +35,14 @@ class Pace:
     """Says when the next request may be sent. Moments and durations are seconds."""
 
     def __init__(self, most: int) -> None:
-        self.limit = float(most)
+        self.limit: float = float(most)
         """How many requests may be in flight."""
         self.rate: float | None = None
         """How many may be sent a second; None: as many as will."""
-        self.in_flight = 0
-        self.answers = 0
+        self.in_flight: int = 0
+        self.answers: int = 0
         """How many requests were answered, throttling and congestion aside."""
-        self.paused_until = -math.inf
+        self.paused_until: float = -math.inf
         self._most = float(most)
         self._next = -math.inf  # when the rate allows another request
         self._cut_at = -math.inf

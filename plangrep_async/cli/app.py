@@ -25,7 +25,7 @@ from plangrep_async.cli.terminal import PROGRAM, complain
 from plangrep_async.cli.usage import UsageError, usage_problem
 from plangrep_async.errors import ConfigurationError, PlangrepError
 
-app = typer.Typer(
+app: typer.Typer = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,

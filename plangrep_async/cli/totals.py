@@ -30,9 +30,9 @@ class Totals:
     """Takes as much memory for a million jobs as for one."""
 
     def __init__(self) -> None:
-        self.all = Sum()
+        self.all: Sum = Sum()
         # One for all statuses that are not known: nobody says how many of them a server has.
-        self.by_status = {str(status): Sum() for status in (*JobStatus, _OTHER)}
+        self.by_status: dict[str, Sum] = {str(status): Sum() for status in (*JobStatus, _OTHER)}
         self._started = time.perf_counter()
         self._first: float | None = None
 

@@ -62,7 +62,7 @@ class Emulator:
         demand("port", port, at_least=0, at_most=65535)
         self.requests: list[RequestRecord] = []
         """One record per request, in the order of arrival; may be cleared."""
-        self.most_in_flight = 0
+        self.most_in_flight: int = 0
         """The most requests at one time that had come and were not answered to their end, refused
         ones included; may be set to 0, and counts from the next request on then."""
         self.project_limits: dict[str, Limits] = {}
