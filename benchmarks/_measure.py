@@ -30,6 +30,7 @@ import resource
 import statistics
 import sys
 import time
+from array import array
 from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Sequence, Sized
 from pathlib import Path
 from typing import Any, Protocol, Self, TypeVar
@@ -133,7 +134,12 @@ class Heartbeat:
     """A task that beats once a millisecond while a block runs, and notes how late each beat is."""
 
     def __init__(self) -> None:
-        self._late: list[float] = []
+        self.late = array("d")
+        """How late each beat was, in seconds."""
+        self.ended = array("d")
+        """When each beat took place, in seconds of `time.perf_counter()`."""
+        self.busy = array("d")
+        """CPU seconds that the loop's own thread had used since the beat before."""
 
     async def __aenter__(self) -> Self:
         self._task = asyncio.create_task(self._beat())
@@ -148,22 +154,28 @@ class Heartbeat:
 
     async def _beat(self) -> None:
         while True:
+            used = time.thread_time()
             due = time.perf_counter() + _BEAT
             await asyncio.sleep(_BEAT)
-            self._late.append(max(0.0, time.perf_counter() - due))
+            self.ended.append(time.perf_counter())
+            self.late.append(max(0.0, self.ended[-1] - due))
+            self.busy.append(time.thread_time() - used)
 
     @property
     def longest(self) -> float:
         """Longest wait, in seconds."""
-        return max(self._late)
+        return max(self.late)
 
     @property
     def p99(self) -> float:
         """Wait in seconds that 99 of 100 beats stayed below, the swallowed ones included."""
-        waits = [
-            late - missed * _BEAT for late in self._late for missed in range(int(late / _BEAT) + 1)
-        ]
-        return statistics.quantiles(waits, n=100, method="inclusive")[98]
+        return p99_wait(self.late)
+
+
+def p99_wait(late: Iterable[float]) -> float:
+    """Return what 99 of 100 beats waited at most, given how late those were that took place."""
+    waits = [one - missed * _BEAT for one in late for missed in range(int(one / _BEAT) + 1)]
+    return statistics.quantiles(waits, n=100, method="inclusive")[98]
 
 
 class MemoryGrowth:

@@ -44,17 +44,32 @@ def limited(
 ) -> Iterator[tuple[str, list[tuple[float, int]]]]:
     """Run a server of `_limited`; the value is its greeting, and what it saw after the block."""
     arrivals: list[tuple[float, int]] = []
-    with _server("_limited", kind, rate, projects, jobs) as (process, greeting):
+    with reporting("_limited", kind, rate, projects, jobs) as (greeting, report):
         yield greeting, arrivals
-        with _killed_after(process, _START_SECONDS):
-            output, _ = process.communicate()
-        if not output:
-            raise ChildFailed("the server did not end in order")
-        arrivals += [(moment, status) for moment, status in json.loads(output)]
+    arrivals += [(moment, status) for moment, status in report]
 
 
 @contextlib.contextmanager
-def _server(module: str, *arguments: object) -> Iterator[tuple["subprocess.Popen[str]", str]]:
+def reporting(module: str, *arguments: object, given: str = "") -> Iterator[tuple[str, list[Any]]]:
+    """Run a module that serves until its input ends, and then prints a list, as JSON.
+
+    It may read one line that is given to it, and prints one. The value is that line, and the list,
+    which is filled after the block.
+    """
+    report: list[Any] = []
+    with _server(module, *arguments, given=given) as (process, greeting):
+        yield greeting, report
+        with _killed_after(process, _START_SECONDS):
+            output, _ = process.communicate()
+        if not output:
+            raise ChildFailed(f"{module} did not end in order")
+        report += json.loads(output)
+
+
+@contextlib.contextmanager
+def _server(
+    module: str, *arguments: object, given: str = ""
+) -> Iterator[tuple["subprocess.Popen[str]", str]]:
     """Run a module that prints a line and serves; the value is its process, and the line."""
     process = subprocess.Popen(
         [sys.executable, "-m", f"benchmarks.{module}", *map(str, arguments)],
@@ -66,14 +81,17 @@ def _server(module: str, *arguments: object) -> Iterator[tuple["subprocess.Popen
     )
     with process:  # closes the pipes and waits
         try:
+            assert process.stdin is not None
             assert process.stdout is not None
+            process.stdin.write(given)
+            process.stdin.flush()
             with _killed_after(process, _START_SECONDS):
                 greeting = process.stdout.readline()
             if not greeting:
                 raise ChildFailed("the server did not start")
             yield process, greeting
         finally:
-            if process.stdin is not None and not process.stdin.closed:
+            if not process.stdin.closed:
                 process.stdin.close()  # asks for its end: nginx is a child of this child
             with _killed_after(process, _END_SECONDS):
                 process.wait()
@@ -104,7 +122,7 @@ def run_contender(
     `timeout` is in seconds and covers the whole process. Raises `ChildFailed` or `TotalsMismatch`.
     """
     arguments = [port] if projects is None else [port, projects]
-    output = _output(name, name, *arguments, timeout=timeout)
+    output = _output(name, f"contenders.{name}", *arguments, timeout=timeout)
     try:
         sample = Sample.from_json(json.loads(output))
     except (ValueError, TypeError, KeyError):
@@ -115,7 +133,7 @@ def run_contender(
 
 def run_structure(name: str, document: Document, *, timeout: float = 300.0) -> float:
     """Let a contender make objects of the document's jobs; return its seconds for all of them."""
-    found = json.loads(_output(name, "structure", name, document.path, timeout=timeout))
+    found = json.loads(_output(name, "contenders.structure", name, document.path, timeout=timeout))
     _check(name, Totals(**found["totals"]), document.totals)
     seconds: float = found["seconds"]
     return seconds
@@ -128,22 +146,30 @@ def _check(name: str, found: Totals, expected: Totals) -> None:
 
 def run_throttled(name: str, greeting: str, *, timeout: float = 300.0) -> dict[str, Any]:
     """Run a contender of `contenders.throttled` against that server; return what it found."""
-    output = _output(name, "throttled", name, given=greeting, timeout=timeout)
+    output = _output(name, "contenders.throttled", name, given=greeting, timeout=timeout)
     found: dict[str, Any] = json.loads(output)
     return found
 
 
 def run_memory(port: int, projects: int, *, timeout: float = 300.0) -> dict[str, int]:
     """Run `contenders.memory` against the server; return what it found."""
-    found: dict[str, int] = json.loads(_output("memory", "memory", port, projects, timeout=timeout))
+    output = _output("memory", "contenders.memory", port, projects, timeout=timeout)
+    found: dict[str, int] = json.loads(output)
+    return found
+
+
+def run_visitors(wishes: dict[str, Any], *, timeout: float = 300.0) -> dict[str, Any]:
+    """Run the visitors of a service; return what they found."""
+    output = _output("visitors", "_visitors", given=json.dumps(wishes), timeout=timeout)
+    found: dict[str, Any] = json.loads(output)
     return found
 
 
 def _output(name: str, module: str, *arguments: object, given: str = "", timeout: float) -> str:
-    """Run a contender in a new process; return what it printed."""
+    """Run a contender, or another module, in a new process; return what it printed."""
     try:
         return subprocess.run(
-            [sys.executable, "-m", f"benchmarks.contenders.{module}", *map(str, arguments)],
+            [sys.executable, "-m", f"benchmarks.{module}", *map(str, arguments)],
             cwd=_ROOT,
             env=_environment(),
             input=given,
