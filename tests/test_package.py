@@ -41,6 +41,7 @@ LEVELS = {
     "_jsonobject": 1,
     "converter": 2,
     "_handover": 2,
+    "export": 3,
     "_jsonarray": 2,
     "_transport": 2,
     "_answer": 3,
@@ -183,7 +184,8 @@ def test_the_library_does_not_import_its_extras() -> None:
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
     loaded = set(done.stdout.decode().split())
     assert "plangrep_async.client" in loaded
-    unwanted = {"typer", "rich", "click", "pytest", "aiohttp.web", "plangrep_async.emulator"}
+    unwanted = {"typer", "rich", "click", "pytest", "pyarrow", "aiohttp.web"}
+    unwanted |= {"plangrep_async.emulator", "plangrep_async.export"}
     assert loaded & unwanted <= {"aiohttp.web"} & eager_parts_of_aiohttp()
     assert "plangrep_async.cli" not in loaded
 
