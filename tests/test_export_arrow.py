@@ -12,11 +12,21 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from plangrep_async import ConfigurationError, Job, JobBilling, JobError, JobFile, JobLimits
+from plangrep_async import (
+    ConfigurationError,
+    InvalidResponse,
+    Job,
+    JobBilling,
+    JobError,
+    JobFile,
+    JobLimits,
+)
 from plangrep_async.converter import make_converter
 from plangrep_async.export import job_batch, job_schema
 from plangrep_async.models import JobStatus
 from tests.conftest import TOKEN, wire_job
+
+CONVERTER = make_converter()
 
 # Without lone surrogates: the converter lets none through.
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
@@ -51,7 +61,7 @@ JOBS = st.builds(
 
 
 def make_job(number: int = 1, **changes: Any) -> Job:
-    return make_converter().structure(wire_job(number, **changes), Job)
+    return CONVERTER.structure(wire_job(number, **changes), Job)
 
 
 def job_of(row: dict[str, Any]) -> Job:
@@ -145,8 +155,8 @@ def test_times_are_exact_in_utc() -> None:
     ],
 )
 def test_a_count_beyond_64_bits_is_refused(changes: dict[str, Any], column: str) -> None:
-    """Nothing is rounded: the error names the column."""
-    with pytest.raises(OverflowError, match=column):
+    """Nothing is rounded: the error names the column and the job."""
+    with pytest.raises(InvalidResponse, match=f"{column} of job job_000002"):
         job_batch([make_job(), make_job(2, **changes)])
 
 

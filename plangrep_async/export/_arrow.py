@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, get_args, get_origin
 
 import attrs
 
-from plangrep_async.errors import ConfigurationError
+from plangrep_async.errors import ConfigurationError, InvalidResponse, printable
 from plangrep_async.models import Job, JobStatus
 
 if TYPE_CHECKING:
@@ -44,8 +44,8 @@ def job_batch(jobs: Iterable[Job], *, with_result_url: bool = False) -> "pa.Reco
     """Turn some jobs into one Arrow record batch of exactly `job_schema()`, in their order.
 
     All of them are in memory at once: a batch is meant to be some thousands. An Arrow column takes
-    2 GiB of text. Raises `OverflowError` for a count of more than 64 bits, and `ConfigurationError`
-    where pyarrow is not installed.
+    2 GiB of text. Raises `InvalidResponse` for a count of more than 64 bits, and
+    `ConfigurationError` where pyarrow is not installed.
     """
     schema, builders = _columns(with_result_url)
     rows = jobs if isinstance(jobs, Sequence) else list(jobs)
@@ -86,7 +86,13 @@ def _column(name: str, build: _Build, jobs: Sequence[Job]) -> Any:
     try:
         return build(list(map(attrgetter(name), jobs)))
     except OverflowError:
-        raise OverflowError(f"a number in {name} needs more than 64 bits") from None
+        if len(jobs) > 1:
+            for job in jobs:  # find out whose it is
+                _column(name, build, [job])
+    raise InvalidResponse(
+        f"{name} of job {printable(jobs[0].id)} is a number of more than 64 bits",
+        project_id=jobs[0].project_id,
+    )
 
 
 def _is_nullable(tp: Any) -> bool:
