@@ -28,6 +28,7 @@ LEVELS = {
     "_pace": 0,
     "_interrupt": 0,
     "emulator": 0,
+    "billing": 1,
     "_mirror": 1,
     "_ids": 1,
     "_limiter": 1,

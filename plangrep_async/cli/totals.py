@@ -3,36 +3,20 @@
 import time
 from collections.abc import Iterator
 
-import attrs
-
+from plangrep_async.billing import Sums
 from plangrep_async.cli.table import LONGEST_STATUS, number
 from plangrep_async.models import Job, JobStatus
 
 _OTHER = "other"
 
 
-@attrs.define
-class Sum:
-    """What a group of jobs adds up to."""
-
-    jobs: int = 0
-    pages: int = 0
-    credits: int = 0
-
-    def add(self, job: Job) -> None:
-        """Count one more job."""
-        self.jobs += 1
-        self.pages += job.page_count
-        self.credits += job.billing.credits_debited
-
-
 class Totals:
     """Takes as much memory for a million jobs as for one."""
 
     def __init__(self) -> None:
-        self.all: Sum = Sum()
+        self.all: Sums = Sums()
         # One for all statuses that are not known: nobody says how many of them a server has.
-        self.by_status: dict[str, Sum] = {str(status): Sum() for status in (*JobStatus, _OTHER)}
+        self.by_status: dict[str, Sums] = {str(status): Sums() for status in (*JobStatus, _OTHER)}
         self._started = time.perf_counter()
         self._first: float | None = None
 
@@ -60,8 +44,8 @@ class Totals:
         yield f"first job after {first:,.1f} ms, all after {seconds:,.2f} s: {pace:,.0f} jobs/s"
 
 
-def _sum_line(label: str, part: Sum) -> str:
-    return _line(label, number(part.jobs), number(part.pages), number(part.credits))
+def _sum_line(label: str, part: Sums) -> str:
+    return _line(label, number(part.jobs), number(part.page_count), number(part.credits_debited))
 
 
 def _line(label: str, jobs: str, pages: str, credits_: str) -> str:
