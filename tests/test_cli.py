@@ -277,7 +277,7 @@ async def test_jobs_before_a_bad_one_are_printed(
     [
         (["jobs", PROJECT, "--created-after", "2024-11-02T09:00:00"], "add Z for UTC"),
         (["jobs", PROJECT, "--created-after", "yesterday"], "write 2024-11-02 or"),
-        (["jobs", PROJECT, "--with-result-url"], "needs --json"),
+        (["jobs", PROJECT, "--with-result-url"], "needs --format json"),
         (["jobs"], "Missing argument"),
         (["jobs", PROJECT, "--fast"], "--fast"),
         (["list"], "list"),

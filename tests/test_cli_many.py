@@ -16,7 +16,7 @@ from rich.cells import cell_len
 from plangrep_async.__main__ import main
 from plangrep_async._progress import Progress
 from plangrep_async.cli.fetch import describe
-from plangrep_async.cli.output import TableOutput
+from plangrep_async.cli.output import TableWriter
 from plangrep_async.cli.progress import ProgressDisplay, line, time_left
 from plangrep_async.client import AsyncPlangrep
 from plangrep_async.emulator import Emulator, Fault, Limits
@@ -149,7 +149,7 @@ async def test_the_table_fits_the_terminal(columns: int, monkeypatch: pytest.Mon
     files = [{"id": "f", "fileName": "a plan with a long name.pdf" * 9, "status": "completed"}]
     one = CONVERTER.structure(wire_job(1, projectId=project_id, files=files), Job)
     with terminal("stdout", monkeypatch) as screen:
-        output = TableOutput(has_projects=True)
+        output = TableWriter(sys.stdout, has_projects=True)
         output.write(one)
         shown = MOVES.sub("", screen())
     header, row = shown.splitlines()
@@ -236,7 +236,7 @@ async def test_an_organisation_without_projects_is_no_error(
         (["jobs", "--json"], "or --all"),
         (["jobs", "proj_1", "--all"], "not both"),
         (["jobs", "proj_1", "proj_2", "--all"], "not both"),
-        (["jobs", "--all", "--with-result-url"], "needs --json"),
+        (["jobs", "--all", "--with-result-url"], "needs --format json"),
         (["jobs", "--all", "--max-concurrency", "0"], "--max-concurrency"),
         (["jobs", "--all", "--max-concurrency", "many"], "--max-concurrency"),
     ],

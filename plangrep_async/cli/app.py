@@ -19,11 +19,12 @@ import typer
 
 from plangrep_async._version import __version__
 from plangrep_async.cli.access import with_access
+from plangrep_async.cli.billing import billing
 from plangrep_async.cli.demo import demo
 from plangrep_async.cli.jobs import jobs
 from plangrep_async.cli.terminal import PROGRAM, complain
 from plangrep_async.cli.usage import UsageError, usage_problem
-from plangrep_async.errors import ConfigurationError, PlangrepError
+from plangrep_async.errors import ConfigurationError, PlangrepError, printable
 
 app: typer.Typer = typer.Typer(
     add_completion=False,
@@ -32,9 +33,10 @@ app: typer.Typer = typer.Typer(
     epilog=f"Example: {PROGRAM} demo",
 )
 app.command(epilog=f"Example: {PROGRAM} demo --jobs 500")(demo)
-app.command(epilog=f"Example: {PROGRAM} jobs --all --created-after 2024-11-02 --json")(
+app.command(epilog=f"Example: {PROGRAM} jobs --all --created-after 2024-11-02 -o jobs.csv")(
     with_access(jobs)
 )
+app.command(epilog=f"Example: {PROGRAM} billing --all --by month")(with_access(billing))
 
 
 def _show_version(wanted: bool) -> None:  # noqa: FBT001  # called by typer
@@ -66,7 +68,9 @@ def run(argv: Sequence[str]) -> int:
     except BrokenPipeError:
         return 0
     except OSError as error:
-        return _complain(error.strerror or str(error), 1)
+        problem = error.strerror or str(error)
+        where = f"{printable(str(error.filename))}: " if error.filename else ""
+        return _complain(where + problem, 1)
     finally:
         _discard_what_cannot_be_written()
 

@@ -1,7 +1,7 @@
 """Fetching for the command line: the jobs of one project, and those of many."""
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import aclosing
 from datetime import datetime
 
@@ -13,25 +13,33 @@ from plangrep_async.cli.output import Output
 from plangrep_async.cli.progress import ProgressDisplay
 from plangrep_async.cli.terminal import Meter, complain
 from plangrep_async.errors import PlangrepError, printable
+from plangrep_async.models import Job
+
+
+@attrs.frozen
+class Fetched:
+    """What became of many projects."""
+
+    project_ids: Sequence[str]
+    failures: Mapping[str, Exception]
 
 
 async def fetch_one(
     project_id: str, output: Output, *, access: Access, created_after: datetime | None
 ) -> int:
     """Write each job of a project when it comes; gives the exit code."""
-    lines_are_seen = sys.stdout.isatty()
+    lines_are_seen = output.is_seen and sys.stdout.isatty()
     count = 0
     async with access.client() as client:
         stream = client.list_jobs(project_id, created_after=created_after)
-        with Meter() as meter:
+        with output.open() as writer, Meter() as meter:
             async with aclosing(stream):
                 async for job in stream:
                     if lines_are_seen:
                         meter.hide()
-                    output.write(job)
+                    writer.write(job)
                     count += 1
                     meter.show(count)
-    output.end()
     return 0
 
 
@@ -47,6 +55,38 @@ async def fetch_many(
 
     A project that fails holds up none of the others, and is named when all are done.
     """
+    failed: list[str] = []
+    try:
+        with output.open() as writer:
+            fetched = await take_jobs(
+                project_ids,
+                writer.write,
+                are_seen=output.is_seen,
+                access=access,
+                created_after=created_after,
+                max_concurrency=max_concurrency,
+            )
+            failed = describe(fetched.failures)
+            output.must_be_complete(failed=len(failed), projects=len(fetched.project_ids))
+    finally:
+        for failure in failed:
+            complain(failure)
+    return 1 if failed else 0
+
+
+async def take_jobs(
+    project_ids: Sequence[str] | None,
+    take: Callable[[Job], None],
+    *,
+    are_seen: bool,
+    access: Access,
+    created_after: datetime | None,
+    max_concurrency: int,
+) -> Fetched:
+    """Have each job of these projects, or of all there are, taken when it comes, with progress.
+
+    `are_seen` says whether a job that was taken may show on the terminal of the progress.
+    """
     for project_id in project_ids or ():
         jobs_path(project_id)  # refuses what can be no id before anything is fetched
     async with access.client(max_concurrency=max_concurrency) as client:
@@ -58,13 +98,10 @@ async def fetch_many(
         ) as stream:
             with ProgressDisplay(stream) as display:
                 async for job in stream:
-                    display.make_room()
-                    output.write(job)
-            failures = stream.failures
-    output.end()
-    for failure in describe(failures):
-        complain(failure)
-    return 1 if failures else 0
+                    if are_seen:
+                        display.make_room()
+                    take(job)
+            return Fetched(project_ids, stream.failures)
 
 
 def describe(failures: Mapping[str, Exception]) -> list[str]:

@@ -1,14 +1,15 @@
-"""`plangrep-async jobs`: the jobs of real projects, as a table or as JSON lines."""
+"""`plangrep-async jobs`: the jobs of real projects, as a table or for other programs."""
 
 from collections.abc import Coroutine
 from datetime import UTC, date, datetime, time
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from plangrep_async.cli.access import Access
 from plangrep_async.cli.fetch import fetch_many, fetch_one
-from plangrep_async.cli.output import JsonOutput, Output, TableOutput
+from plangrep_async.cli.output import Format, Output, format_of
 from plangrep_async.cli.usage import UsageError
 
 
@@ -27,66 +28,95 @@ def parse_time(text: str) -> datetime:
     return moment
 
 
-def jobs(
-    project_ids: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="PROJECT_ID", help="Such as proj_01hx9z4kqr8e7m3p5n6w2v0abc."),
-    ] = None,
-    *,
-    every_project: Annotated[
-        bool, typer.Option("--all", help="Every project of the organisation.")
-    ] = False,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print one JSON object a line, as the API has it.")
-    ] = False,
-    created_after: Annotated[
-        datetime | None,
-        typer.Option(
-            parser=parse_time,
-            metavar="TIME",
-            help="Stop before a project's first job created earlier: a date (midnight UTC), "
-            "or a timestamp with an offset or Z.",
-        ),
-    ] = None,
-    with_result_url: Annotated[
-        bool,
-        typer.Option(
-            "--with-result-url", help="Keep resultUrl in the JSON. It is a secret: it has a token."
-        ),
-    ] = False,
-    max_concurrency: Annotated[
-        int,
-        typer.Option(
-            min=1, metavar="N", help="With many projects: how many to fetch at once, at most."
-        ),
-    ] = 16,
-    access: Access,
-) -> Coroutine[Any, Any, int]:
-    """List the jobs of projects, newest first; those of many projects as they arrive.
+ProjectIds = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="PROJECT_ID", help="Such as proj_01hx9z4kqr8e7m3p5n6w2v0abc."),
+]
+EveryProject = Annotated[bool, typer.Option("--all", help="Every project of the organisation.")]
+CreatedAfter = Annotated[
+    datetime | None,
+    typer.Option(
+        parser=parse_time,
+        metavar="TIME",
+        help="Stop before a project's first job created earlier: a date (midnight UTC), "
+        "or a timestamp with an offset or Z.",
+    ),
+]
+MaxConcurrency = Annotated[
+    int,
+    typer.Option(
+        min=1, metavar="N", help="With many projects: how many to fetch at once, at most."
+    ),
+]
 
-    A project of many that fails is named at the end on standard error, and the exit code is 1.
 
-    The environment variable PLANGREP_API_KEY holds the API key, unless a file does.
-    PLANGREP_BASE_URL, where it is set, says where the API is.
-    """
+def wanted_projects(project_ids: list[str] | None, *, every_project: bool) -> list[str] | None:
+    """Give each id once, or None for all projects there are; refuses neither and both."""
     wanted = list(dict.fromkeys(project_ids or ()))
     if not wanted and not every_project:
         raise UsageError("Missing argument 'PROJECT_ID': give one or more, or --all.")
     if wanted and every_project:
         raise UsageError("Give either project ids or --all, not both.")
-    if with_result_url and not as_json:
-        raise typer.BadParameter("it needs --json.", param_hint="'--with-result-url'")
-    is_one = len(wanted) == 1
-    output: Output = (
-        JsonOutput(with_result_url=with_result_url)
-        if as_json
-        else TableOutput(has_projects=not is_one)
-    )
-    if is_one:
-        return fetch_one(wanted[0], output, access=access, created_after=created_after)
+    return wanted or None
+
+
+def jobs(
+    project_ids: ProjectIds = None,
+    *,
+    every_project: EveryProject = False,
+    form: Annotated[
+        Format | None,
+        typer.Option(
+            "--format",
+            help="How to write the jobs; json is an object a line, as the API has it. If left out, "
+            "the ending of FILE says it, or it is a table.",
+        ),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Short for --format json.")] = False,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FILE",
+            help="Write there instead of printing. The file is replaced at the end, and only "
+            "when no project has failed.",
+        ),
+    ] = None,
+    created_after: CreatedAfter = None,
+    with_result_url: Annotated[
+        bool,
+        typer.Option(
+            "--with-result-url",
+            help="Keep resultUrl in json, csv and parquet. It is a secret: it has a token.",
+        ),
+    ] = False,
+    max_concurrency: MaxConcurrency = 16,
+    access: Access,
+) -> Coroutine[Any, Any, int]:
+    """List the jobs of projects, newest first; those of many projects as they arrive.
+
+    A project of many that fails is named at the end on standard error, and the exit code is 1; a
+    FILE is then left as it was.
+
+    The environment variable PLANGREP_API_KEY holds the API key, unless a file does.
+    PLANGREP_BASE_URL, where it is set, says where the API is.
+    """
+    wanted = wanted_projects(project_ids, every_project=every_project)
+    if as_json and form not in (None, Format.JSON):
+        raise UsageError(f"Give either --json or --format {form}, not both.")
+    form = Format.JSON if as_json else form or format_of(output)
+    if with_result_url and form is Format.TABLE:
+        raise typer.BadParameter(
+            "it needs --format json, csv or parquet.", param_hint="'--with-result-url'"
+        )
+    is_one = wanted is not None and len(wanted) == 1
+    place = Output(form, output, has_projects=not is_one, with_result_url=with_result_url)
+    if wanted is not None and is_one:
+        return fetch_one(wanted[0], place, access=access, created_after=created_after)
     return fetch_many(
-        wanted or None,
-        output,
+        wanted,
+        place,
         access=access,
         created_after=created_after,
         max_concurrency=max_concurrency,

@@ -1,35 +1,104 @@
-"""The two forms in which jobs are printed: a table with totals, and JSON lines."""
+"""Where jobs go, and in which form: a table with totals, or what other programs read."""
 
-import json
-import re
+import io
 import sys
-from typing import Any, Protocol
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, BinaryIO, TextIO, cast
 
 from plangrep_async.cli.table import JobTable
 from plangrep_async.cli.terminal import make_console
 from plangrep_async.cli.totals import Totals
-from plangrep_async.converter import make_converter
+from plangrep_async.cli.usage import UsageError
+from plangrep_async.errors import PlangrepError, printable
+from plangrep_async.export import CsvWriter, JobWriter, NdjsonWriter, ParquetWriter, atomic_file
+from plangrep_async.export._file import is_replaceable
+from plangrep_async.export._text import ByteSink
 from plangrep_async.models import Job
 
-# What JSON allows inside a string and a terminal, or a reader of lines, may take for a command.
-_UNSAFE = re.compile("[\x7f-\x9f\u2028\u2029]")
+
+class Format(StrEnum):
+    """The forms in which jobs can be written."""
+
+    TABLE = "table"
+    JSON = "json"
+    CSV = "csv"
+    PARQUET = "parquet"
 
 
-class Output(Protocol):
-    """Takes jobs one by one, and writes each at once."""
+_ENDINGS = {
+    ".json": Format.JSON,
+    ".jsonl": Format.JSON,
+    ".ndjson": Format.JSON,
+    ".csv": Format.CSV,
+    ".parquet": Format.PARQUET,
+}
 
-    def write(self, job: Job) -> None:
-        """Write one job."""
 
-    def end(self) -> None:
-        """Write what follows the last one."""
+def format_of(path: Path | None) -> Format:
+    """Tell the form from the name of the file, where there is one."""
+    return Format.TABLE if path is None else _ENDINGS.get(path.suffix.lower(), Format.TABLE)
 
 
-class TableOutput:
+class Output:
+    """Standard output, or a file that is there as a whole or not at all."""
+
+    def __init__(
+        self, form: Format, path: Path | None, *, has_projects: bool, with_result_url: bool
+    ) -> None:
+        if form is Format.PARQUET and path is None:
+            raise UsageError("Parquet is no text: say with -o FILE where it goes.")
+        self._form = form
+        self._path = path
+        self._has_projects = has_projects
+        self._with_result_url = with_result_url
+
+    @property
+    def is_seen(self) -> bool:
+        """Whether what is written can be seen before the end, perhaps on this very terminal."""
+        return self._path is None or not is_replaceable(self._path)
+
+    @contextmanager
+    def open(self) -> Iterator[JobWriter]:
+        """Give what writes the jobs; a file is in its place once the block has ended."""
+        if self._path is None:
+            with self._writer(Unbuffered(sys.stdout), sys.stdout) as writer:
+                yield writer
+            return
+        with atomic_file(self._path) as file:
+            if self._form is Format.PARQUET and file.isatty():
+                raise UsageError("Parquet is no text: it cannot go to a terminal.")
+            with self._writer(file, None) as writer:
+                yield writer
+
+    def must_be_complete(self, *, failed: int, projects: int) -> None:
+        """Raise `PlangrepError`, which keeps a file from its place, where projects have failed."""
+        if failed and not self.is_seen:
+            raise PlangrepError(
+                f"{printable(str(self._path))} was not written, because it would not be complete: "
+                f"{failed:,} of {projects:,} projects failed"
+            )
+
+    def _writer(self, file: ByteSink, text: TextIO | None) -> JobWriter:
+        secret = {"with_result_url": self._with_result_url}
+        if self._form is Format.PARQUET:
+            return ParquetWriter(file, **secret)
+        if self._form is Format.CSV:
+            return CsvWriter(file, **secret)
+        if self._form is Format.JSON:
+            return NdjsonWriter(file, ascii_only=text is not None and not is_utf(text), **secret)
+        text = text or io.TextIOWrapper(cast("BinaryIO", file), "utf-8", "backslashreplace")
+        return TableWriter(text, has_projects=self._has_projects)
+
+
+class TableWriter(JobWriter):
     """A line per job, and the sums. With many projects each line says whose job it is."""
 
-    def __init__(self, *, has_projects: bool) -> None:
-        self._table = JobTable(make_console(sys.stdout), has_projects=has_projects)
+    def __init__(self, stream: TextIO, *, has_projects: bool) -> None:
+        self._stream = stream
+        self._table = JobTable(make_console(stream), has_projects=has_projects)
         self._totals = Totals()
 
     def write(self, job: Job) -> None:
@@ -39,34 +108,29 @@ class TableOutput:
         self._table.write(job)
         self._totals.add(job)
 
-    def end(self) -> None:
+    def close(self) -> None:
         """Write the sums."""
         if self._totals.all.jobs:
-            sys.stdout.write("\n")
-        sys.stdout.writelines(f"{line}\n" for line in self._totals.lines())
+            self._stream.write("\n")
+        self._stream.writelines(f"{line}\n" for line in self._totals.lines())
+        self._stream.flush()
 
 
-class JsonOutput:
-    """A JSON object a line, as the API has it; a `resultUrl` only on demand."""
+class Unbuffered:
+    """The bytes of a text stream, each write of which goes out at once."""
 
-    def __init__(self, *, with_result_url: bool) -> None:
-        self._converter = make_converter()
-        self._with_result_url = with_result_url
-        # Python's own escapes for what an encoding lacks, such as \xe9, would be no JSON.
-        self._ascii_only = not (sys.stdout.encoding or "").lower().startswith("utf")
+    def __init__(self, stream: TextIO) -> None:
+        stream.flush()
+        self._file = stream.buffer
 
-    def write(self, job: Job) -> None:
-        """Write the line of one job."""
-        facts = self._converter.unstructure(job)
-        if not self._with_result_url:
-            del facts["resultUrl"]
-        sys.stdout.write(json_line(facts, ascii_only=self._ascii_only))
-
-    def end(self) -> None:
-        """Write nothing: all lines are jobs."""
+    def write(self, data: Any) -> int:
+        """Write bytes."""
+        count = self._file.write(data)
+        self._file.flush()
+        return count
 
 
-def json_line(facts: dict[str, Any], *, ascii_only: bool = False) -> str:
-    """Write an object as one line of JSON, without characters that could break the line."""
-    text = json.dumps(facts, ensure_ascii=ascii_only, separators=(",", ":"))
-    return _UNSAFE.sub(lambda match: f"\\u{ord(match[0]):04x}", text) + "\n"
+def is_utf(stream: TextIO) -> bool:
+    """Whether a stream takes all characters."""
+    # Python's own escapes for what an encoding lacks, such as \xe9, would be no JSON.
+    return (stream.encoding or "").lower().startswith("utf")
