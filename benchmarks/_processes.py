@@ -165,6 +165,13 @@ def run_visitors(wishes: dict[str, Any], *, timeout: float = 300.0) -> dict[str,
     return found
 
 
+def run_export(form: str, port: int, path: Path, *, timeout: float = 600.0) -> dict[str, float]:
+    """Run `contenders.export` against the server; return what it found."""
+    output = _output(f"export {form}", "export", form, port, path, timeout=timeout)
+    found: dict[str, float] = json.loads(output)
+    return found
+
+
 def _output(name: str, module: str, *arguments: object, given: str = "", timeout: float) -> str:
     """Run a contender, or another module, in a new process; return what it printed."""
     try:

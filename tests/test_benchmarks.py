@@ -429,3 +429,15 @@ def test_memory_is_measured_for_a_tenth_and_for_all(tmp_path: Path) -> None:
     assert found == [(10, 30), (100, 300)]
     assert all(0 <= result["growth_mb"] < math.inf for result in report["results"])
     assert "list_jobs_many" in output
+
+
+@pytest.mark.slow
+def test_exports_are_measured_for_a_tenth_and_for_all(tmp_path: Path) -> None:
+    """`bench_export` has a line for each format and size, also in the JSON it writes."""
+    output, report = run_benchmark("bench_export", tmp_path, "--jobs", "300")
+    found = [(one["format"], one["jobs"]) for one in report["results"]]
+    forms = ["none", "ndjson", "csv", "parquet"]
+    assert found == [(form, jobs) for jobs in (30, 300) for form in forms]
+    assert all((one["size_mb"] > 0) == (one["format"] != "none") for one in report["results"])
+    rows = [line.split()[:2] for line in output.splitlines()[-8:]]
+    assert rows == [[form, f"{jobs}"] for form, jobs in found]

@@ -48,7 +48,13 @@ async def test_every_block_of_python_runs(number: int, tmp_path: Path) -> None:
         }
         command = [sys.executable, "-X", "dev", "-W", "error", str(program)]
         done = await asyncio.to_thread(
-            subprocess.run, command, env=environment, capture_output=True, timeout=30, check=False
+            subprocess.run,
+            command,
+            env=environment,
+            cwd=tmp_path,
+            capture_output=True,
+            timeout=30,
+            check=False,
         )
         assert done.returncode == 0, done.stderr.decode()
         assert done.stderr == b""

@@ -1,6 +1,6 @@
 """Jobs for other programs: NDJSON, CSV and Parquet files, and Arrow batches.
 
-    with atomic_file("jobs.parquet") as file, ParquetWriter(file) as writer:
+    with atomic_file("jobs.csv") as file, CsvWriter(file) as writer:
         async for job in client.list_jobs(project_id):
             writer.write(job)
 

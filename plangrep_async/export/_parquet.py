@@ -6,7 +6,7 @@ from plangrep_async.export._arrow import import_pyarrow, job_batch, job_schema
 from plangrep_async.export._text import ByteSink, JobWriter
 from plangrep_async.models import Job
 
-ROW_GROUP_BYTES = 16 * 1024 * 1024
+ROW_GROUP_BYTES = 8 * 1024 * 1024
 """How much Arrow data, before encoding and compression, makes a row group."""
 
 _BATCH_SIZE = 4_096  # jobs and files that are held as objects
@@ -15,10 +15,11 @@ _BATCH_SIZE = 4_096  # jobs and files that are held as objects
 class ParquetWriter(JobWriter):
     """Writes a Parquet file of `job_schema()`, compressed with zstd, whole with `close` only.
 
-    Jobs are collected as Arrow data, and written as a row group of about 16 MiB of it: some 70,000
-    jobs of one file each. That takes about a tenth of a second, in which an event loop waits: where
-    others use the loop, write in a thread (`asyncio.to_thread`). Raises `ConfigurationError` where
-    pyarrow is not installed, and `InvalidResponse` for a count of more than 64 bits.
+    Jobs are collected as Arrow data, and written as a row group of about 8 MiB of it: some 30,000
+    jobs of one file each. An event loop waits for as long as that takes, a tenth of a second or
+    more, and for the import of pyarrow by the first of these: where others use the loop, leave both
+    to a thread (`asyncio.to_thread`). Raises `ConfigurationError` where pyarrow is not installed,
+    and `InvalidResponse` for a count of more than 64 bits.
     """
 
     def __init__(self, file: ByteSink, *, with_result_url: bool = False) -> None:

@@ -16,6 +16,10 @@ from plangrep_async.models import Job
 # What JSON allows inside a string and a terminal, or a reader of lines, may take for a command.
 _UNSAFE = re.compile("[\x7f-\x9f\u2028\u2029]")
 
+# Made once: `json.dumps` would make one for each job.
+_JSON = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
+_ASCII = json.JSONEncoder(separators=(",", ":"))
+
 # How a cell begins that a spreadsheet takes for a formula (OWASP, "CSV Injection"), or that looks
 # as if it had been marked as none.
 _FORMULA = tuple("=+-@\t\r\n＝＋－＠'")  # noqa: RUF001  # Excel knows the wide ones, too
@@ -90,7 +94,7 @@ class NdjsonWriter(JobWriter):
 
 def json_line(facts: Any, *, ascii_only: bool = False) -> bytes:
     """Write a value as one line of JSON, without characters that could break the line."""
-    text = json.dumps(facts, ensure_ascii=ascii_only, separators=(",", ":"))
+    text = (_ASCII if ascii_only else _JSON).encode(facts)
     return (_UNSAFE.sub(lambda match: f"\\u{ord(match[0]):04x}", text) + "\n").encode()
 
 
