@@ -85,7 +85,8 @@ async def summarize(
     """Add up all of these jobs.
 
     `by` is a key, such as `"project"`, or a tuple of several, such as `("project", "month")`.
-    Raises what the jobs raise, and `ConfigurationError` for another key.
+    Raises what the jobs raise, and `ConfigurationError` for another key. Projects that fail with
+    `on_error="collect"` are missing from the sums: look at the stream's `failures`.
     """
     summary: Summary[Any] = Summary(by)
     if isinstance(jobs, AsyncIterable):

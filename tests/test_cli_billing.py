@@ -1,11 +1,14 @@
 """`plangrep-async billing`: the server's sums, in three forms, marked if incomplete."""
 
+import asyncio
 import json
 from typing import Any
 
 import attrs
 import pytest
+from rich.cells import cell_len
 
+from plangrep_async.__main__ import main
 from plangrep_async.billing import Sums
 from plangrep_async.emulator import Emulator
 from tests.conftest import PROJECT, document, wire_job
@@ -13,6 +16,7 @@ from tests.raw_server import Connection, RawServer, response
 from tests.test_billing import groups_of, sums_of
 from tests.test_cli import SURROUNDINGS, assert_one_line, call, use
 from tests.test_cli_many import BROKEN
+from tests.test_cli_terminal import MOVES, terminal
 from tests.test_export import rows_of
 
 KEYS = ["project", "status", "month", "external-id"]
@@ -102,6 +106,32 @@ async def test_lines_are_in_a_useful_order(
     assert [line.split()[0] for line in by_status.splitlines()[1:-1]] == statuses
     ids = ["\\x1b[31m", "a", "b", "(none)"]
     assert [line.split()[0] for line in by_id.splitlines()[1:-1]] == ids
+
+
+@pytest.mark.parametrize("by", ["project", "external-id"])
+@pytest.mark.parametrize("columns", [40, 60, 80, 160])
+async def test_the_table_fits_the_terminal(
+    by: str, columns: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a terminal no line is too wide: ids are cut, those of projects so that they differ."""
+    monkeypatch.setenv("COLUMNS", str(columns))
+    monkeypatch.setenv("TERM", "xterm-256color")
+    async with Emulator(projects=3, jobs_per_project=90, seed=2) as emulator:
+        use(monkeypatch, emulator.base_url, emulator.api_key)
+        with terminal("stdout", monkeypatch) as screen:
+            assert await asyncio.to_thread(main, ["billing", "--all", "--by", by]) == 0
+            shown = MOVES.sub("", screen())
+    lines = [line for line in shown.splitlines() if line.strip()]
+    lines = lines[next(n for n, line in enumerate(lines) if line.startswith(by[:7])) :]
+    if columns > 40:
+        assert max(map(cell_len, lines)) < columns
+    if by == "project":
+        labels = [line.split()[0] for line in lines[1:-1]]
+        ends = [label.removeprefix("…") for label in labels]
+        assert [one.endswith(end) for one, end in zip(
+            sorted(emulator.project_ids), ends, strict=True
+        )] == [True] * 3  # fmt: skip
+        assert (labels == ends) == (columns >= 80)
 
 
 @pytest.mark.parametrize("by", ["project", "month"])

@@ -118,6 +118,7 @@ async def test_json_is_short_for_a_format(
         (only,) = emulator.project_ids
         short = await call(capsys, "jobs", only, "--json")
         assert await call(capsys, "jobs", only, "--format", "json") == short
+        assert await call(capsys, "jobs", only, "--json", "-o", "-") == short
         code, output, errors = await call(capsys, "jobs", only, "--format", "csv")
     assert (code, errors) == (0, "")
     ids = [job["id"] for job in emulator.jobs(only)]
@@ -233,6 +234,7 @@ async def test_a_run_that_is_ended_leaves_the_file_as_it_was(
     ("arguments", "hint"),
     [
         (["--format", "parquet"], "-o FILE"),
+        (["--format", "parquet", "-o", "-"], "-o FILE"),
         (["--json", "--format", "csv"], "not both"),
         (["--format", "xml"], "--format"),
         (["--with-result-url", "-o", "x.txt"], "needs --format json"),

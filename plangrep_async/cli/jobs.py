@@ -79,8 +79,8 @@ def jobs(
             "--output",
             "-o",
             metavar="FILE",
-            help="Write there instead of printing. The file is replaced at the end, and only "
-            "when no project has failed.",
+            help="Write there instead of printing (- is for printing). The file is replaced at "
+            "the end, and only when no project has failed.",
         ),
     ] = None,
     created_after: CreatedAfter = None,
@@ -105,6 +105,8 @@ def jobs(
     wanted = wanted_projects(project_ids, every_project=every_project)
     if as_json and form not in (None, Format.JSON):
         raise UsageError(f"Give either --json or --format {form}, not both.")
+    if output == Path("-"):
+        output = None
     form = Format.JSON if as_json else form or format_of(output)
     if with_result_url and form is Format.TABLE:
         raise typer.BadParameter(

@@ -86,9 +86,10 @@ def _column(name: str, build: _Build, jobs: Sequence[Job]) -> Any:
     try:
         return build(list(map(attrgetter(name), jobs)))
     except OverflowError:
-        if len(jobs) > 1:
-            for job in jobs:  # find out whose it is
-                _column(name, build, [job])
+        pass  # its context would hold what a server sent
+    if len(jobs) > 1:
+        for job in jobs:  # find out whose it is
+            _column(name, build, [job])
     raise InvalidResponse(
         f"{name} of job {printable(jobs[0].id)} is a number of more than 64 bits",
         project_id=jobs[0].project_id,
