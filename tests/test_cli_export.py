@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import signal
 import sys
 import time
@@ -11,6 +12,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
+from plangrep_async.__main__ import main
 from plangrep_async.emulator import Emulator
 from tests.conftest import PROJECT, TOKEN, document, wire_job
 from tests.raw_server import CHUNKED, Connection, RawServer, chunked, head, response
@@ -27,6 +29,7 @@ from tests.test_cli import (
     use,
 )
 from tests.test_cli_many import BROKEN
+from tests.test_cli_terminal import terminal
 from tests.test_export import rows_of
 
 FORMATS = ["table", "json", "csv", "parquet"]
@@ -203,6 +206,21 @@ async def test_a_stream_that_cannot_be_taken_back_ends_with_the_code(
     assert broken in errors
     ids = [json.loads(line)["id"] for line in output.splitlines()]
     assert ids == [job["id"] for job in emulator.jobs(whole)]
+
+
+async def test_parquet_does_not_go_to_a_terminal(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A terminal given by its name is refused with exit code 2, and nothing is written to it."""
+    use(monkeypatch, "http://127.0.0.1:9")
+    with terminal("stdout", monkeypatch) as screen:
+        place = os.ttyname(sys.stdout.fileno())
+        code = await asyncio.to_thread(main, ["jobs", PROJECT, "--format", "parquet", "-o", place])
+        assert screen() == ""
+    assert code == 2
+    errors = capsys.readouterr().err
+    assert_one_line(errors)
+    assert "terminal" in errors
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
