@@ -74,23 +74,15 @@ class ParquetWriter(JobWriter):
 
 
 class _Sink:
-    """A file as pyarrow wants it: pipes and sockets have no position, so it is counted here."""
+    """A file as pyarrow wants it; what comes after its end goes nowhere."""
 
-    closed = False
+    closed = False  # asked for by pyarrow, which would close the file, too
 
     def __init__(self, file: ByteSink) -> None:
         self._file = file
-        self._position = 0
         self.is_open = True
 
     def write(self, data: bytes) -> int:
         if self.is_open:
             self._file.write(data)
-        self._position += len(data)
         return len(data)
-
-    def tell(self) -> int:
-        return self._position
-
-    def flush(self) -> None:
-        pass
