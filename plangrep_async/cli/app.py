@@ -21,6 +21,7 @@ from plangrep_async._version import __version__
 from plangrep_async.cli.access import with_access
 from plangrep_async.cli.billing import billing
 from plangrep_async.cli.demo import demo
+from plangrep_async.cli.emulator import emulator
 from plangrep_async.cli.jobs import jobs
 from plangrep_async.cli.terminal import PROGRAM, complain
 from plangrep_async.cli.usage import UsageError, usage_problem
@@ -37,6 +38,7 @@ app.command(epilog=f"Example: {PROGRAM} jobs --all --created-after 2024-11-02 -o
     with_access(jobs)
 )
 app.command(epilog=f"Example: {PROGRAM} billing --all --by month")(with_access(billing))
+app.command(epilog=f"Example: {PROGRAM} emulator --projects 300 --jobs 200 --rate 50")(emulator)
 
 
 def _show_version(wanted: bool) -> None:  # noqa: FBT001  # called by typer
