@@ -179,22 +179,38 @@ def test_the_version_is_one() -> None:
     assert plangrep_async.__version__ == version("plangrep-async")
 
 
+def loaded_by(statement: str) -> set[str]:
+    """Name the modules that are loaded after a statement in a process of its own."""
+    program = f"import sys; {statement}; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
+    return set(done.stdout.decode().split())
+
+
 def test_the_library_does_not_import_its_extras() -> None:
     """Importing the client loads nothing of the command line, the emulator or the tests."""
-    program = "import sys, plangrep_async; print(*sys.modules)"
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
-    loaded = set(done.stdout.decode().split())
+    loaded = loaded_by("from plangrep_async import AsyncPlangrep")
     assert "plangrep_async.client" in loaded
     unwanted = {"typer", "rich", "click", "pytest", "pyarrow", "aiohttp.web"}
     unwanted |= {"plangrep_async.emulator", "plangrep_async.export"}
-    assert loaded & unwanted <= {"aiohttp.web"} & eager_parts_of_aiohttp()
+    assert loaded & unwanted <= {"aiohttp.web"} & loaded_by("import aiohttp")
     assert "plangrep_async.cli" not in loaded
 
 
-def eager_parts_of_aiohttp() -> set[str]:
-    program = "import sys, aiohttp; print(*sys.modules)"
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
-    return set(done.stdout.decode().split())
+def test_the_package_alone_loads_no_library() -> None:
+    """Nothing is loaded before a name is asked for: pytest imports the package in every run."""
+    for statement in ("import plangrep_async", "import plangrep_async; dir(plangrep_async)"):
+        loaded = loaded_by(statement)
+        ours = {name for name in loaded if name.startswith("plangrep_async")}
+        assert ours == {"plangrep_async", "plangrep_async._version"}
+        assert not loaded & {"aiohttp", "asyncio", "attrs", "cattrs", "msgspec"}
+
+
+def test_a_name_that_is_not_there_is_said_to_be_missing() -> None:
+    """Only public names are looked for, and a wrong one fails as with any module."""
+    assert set(plangrep_async.__all__) <= set(dir(plangrep_async))
+    for name in ("Jobs", "MappingProxyType"):
+        with pytest.raises(AttributeError, match=f"has no attribute '{name}'"):
+            getattr(plangrep_async, name)
 
 
 def test_the_package_is_typed() -> None:
