@@ -5,6 +5,8 @@
             jobs = [job async for job in client.list_jobs(emulator.project_ids[0])]
         assert emulator.requests[-1].complete
 
+Where there is no event loop, `with Emulator(…)` serves from a thread of its own.
+
 It can be as strict and as broken as a real service, from the start or at any time later:
 
     emulator.limits = Limits(requests_per_second=50, max_concurrency=8, latency=0.02)

@@ -19,6 +19,7 @@ from ._faults import HEALTHY, Fault, take
 from ._limits import UNLIMITED, Limits, retry_after
 from ._record import RequestRecord
 from ._sending import send
+from ._thread import ServerThread
 
 _HOST = "127.0.0.1"
 _SEND_BUFFER_BYTES = 64 * 1024  # left alone, the kernel grows it to megabytes
@@ -35,8 +36,10 @@ class _Runner(web.ServerRunner):
 class Emulator:
     """The Plangrep API on 127.0.0.1, with made-up projects and jobs; see the module's example.
 
-    It serves inside `async with`, which may be entered again after it was left. Its data can be
-    read at any time: they depend on the options and on `advance` alone, never on the clock.
+    It serves inside `async with`, on the event loop of that, or inside `with`, from a thread of its
+    own: to tests without a loop, to any loop, to other processes. Both may be entered again after
+    they were left. Its data can be read at any time: they depend on the options and on `advance`
+    alone, never on the clock.
 
     `projects` and `jobs_per_project` are counts. Equal `seed`s give equal bytes. `pretty` writes
     JSON as the documentation's examples are, otherwise it is compact. A body is made and sent in
@@ -60,8 +63,7 @@ class Emulator:
         demand("jobs_per_project", jobs_per_project, at_least=0, at_most=LONGEST_HISTORY)
         demand("chunk_bytes", chunk_bytes, at_least=1)
         demand("port", port, at_least=0, at_most=65535)
-        self.requests: list[RequestRecord] = []
-        """One record per request, in the order of arrival; may be cleared."""
+        self._requests: list[RequestRecord] = []
         self.most_in_flight: int = 0
         """The most requests at one time that had come and were not answered to their end, refused
         ones included; may be set to 0, and counts from the next request on then."""
@@ -86,6 +88,7 @@ class Emulator:
         self._request_numbers = itertools.count(1)
         self._base_url: str | None = None
         self._exit_stack = contextlib.AsyncExitStack()
+        self._thread: ServerThread | None = None
 
     def __repr__(self) -> str:
         return f"<Emulator of {len(self.project_ids)} projects, {self._base_url or 'not serving'}>"
@@ -94,7 +97,7 @@ class Emulator:
     def base_url(self) -> str:
         """Where the API is, without a slash at the end; raises `RuntimeError` if not serving."""
         if self._base_url is None:
-            raise RuntimeError("The emulator has an address only inside `async with`")
+            raise RuntimeError("The emulator has an address only inside `with` or `async with`")
         return self._base_url
 
     @property
@@ -114,6 +117,16 @@ class Emulator:
     def limits(self, limits: Limits) -> None:
         self._limits = limits
         self._admission.refill(None)
+
+    @property
+    def requests(self) -> list[RequestRecord]:
+        """One record per request, in the order of arrival; may be cleared.
+
+        What a client has read to its end is `complete` here, in whichever thread it was.
+        """
+        if self._thread is not None:
+            self._thread.settle()
+        return self._requests
 
     @property
     def project_ids(self) -> tuple[str, ...]:
@@ -144,6 +157,20 @@ class Emulator:
     def job_list_body(self, project_id: str) -> bytes:
         """Return the whole body of a project's job list; raises `UnknownId`."""
         return b"".join(self._api.job_list(project_id))
+
+    def __enter__(self) -> Self:
+        self._thread = ServerThread(self)
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        thread, self._thread = self._thread, None
+        if thread is not None:
+            thread.close()
 
     async def __aenter__(self) -> Self:
         if self._base_url is not None:
@@ -191,7 +218,7 @@ class Emulator:
             arrived=arrived,
             project_id=project_id,
         )
-        self.requests.append(record)
+        self._requests.append(record)
         self._in_flight += 1
         self.most_in_flight = max(self.most_in_flight, self._in_flight)
         try:
