@@ -100,11 +100,17 @@ class Lifetime:
             loop, this = asyncio.get_running_loop(), asyncio.current_task()
             await all_done([t for t in self._tasks if t is not this and t.get_loop() is loop])
 
+    def abandon(self) -> bool:
+        """Close the connections where nothing can be awaited; whether there was a need to."""
+        is_needed = self.session.needs_closing
+        if is_needed:
+            self.session.abandon()
+        return is_needed
+
     def __del__(self) -> None:
         if self.session.is_forked:
             _OF_OTHER_PROCESSES.append(self.session)  # or aiohttp would close it
-        elif self.session.needs_closing:
-            self.session.abandon()  # first, for a warning may be an error
+        elif self.abandon():  # first, for a warning may be an error
             warnings.warn(
                 f"{self._name} was not closed: use `async with`, or await its aclose()",
                 ResourceWarning,

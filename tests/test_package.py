@@ -60,6 +60,7 @@ LEVELS = {
     "client": 8,
     "__init__": 9,
     "cli": 10,
+    "pytest_plugin": 10,
     "__main__": 11,
 }
 FILES = sorted(PACKAGE.rglob("*.py"))

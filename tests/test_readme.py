@@ -46,7 +46,10 @@ async def test_every_block_of_python_runs(number: int, tmp_path: Path) -> None:
             "PLANGREP_API_KEY": emulator.api_key,
             "PLANGREP_BASE_URL": emulator.base_url,
         }
-        command = [sys.executable, "-X", "dev", "-W", "error", str(program)]
+        command = [sys.executable, "-X", "dev", "-W", "error"]
+        if tests := PROGRAMS[number].count("\ndef test_"):
+            command += ["-m", "pytest", "-p", "no:asyncio", "-p", "plangrep_async.pytest_plugin"]
+        command.append(str(program))
         done = await asyncio.to_thread(
             subprocess.run,
             command,
@@ -58,5 +61,7 @@ async def test_every_block_of_python_runs(number: int, tmp_path: Path) -> None:
         )
         assert done.returncode == 0, done.stderr.decode()
         assert done.stderr == b""
-        has_own_server = "Emulator(" in PROGRAMS[number]
+        if tests:
+            assert f"{tests} passed" in done.stdout.decode()
+        has_own_server = "Emulator(" in PROGRAMS[number] or tests
         assert has_own_server or any(one.status == 200 for one in emulator.requests)

@@ -115,6 +115,7 @@ class Session:
 
     def abandon(self) -> None:
         """Close the connections without a loop: what is left to do for a forgotten client."""
+        self.is_closed = True
         connector = self._session.connector if self._session is not None else None
         if self._session is None or connector is None:
             return
