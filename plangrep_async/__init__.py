@@ -1,7 +1,8 @@
 """Async client for the Plangrep API: streams every job of a project as typed objects.
 
 The library is loaded when one of its names is asked for, and not with the package: each run of
-pytest loads the package where it is installed, for its plugin.
+pytest loads the package where it is installed, for its plugin. PYTEST_DONT_REWRITE: pytest would
+warn where it was loaded before.
 """
 
 from importlib import import_module

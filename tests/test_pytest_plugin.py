@@ -1,5 +1,6 @@
 """The fixtures for users' tests, in runs of pytest as users have them."""
 
+import sys
 from importlib.metadata import entry_points
 
 import pytest
@@ -44,7 +45,7 @@ def inner(
     """Run a module of tests with the plugin, warnings being errors."""
     pytester.makepyfile(HEAD + code)
     result = pytester.runpytest_inprocess("-p", NAME, "-W", "error", "--strict-markers", *options)
-    result.assert_outcomes(passed=passed, errors=errors)
+    result.assert_outcomes(passed=passed, errors=errors, warnings=0)
     return result
 
 
@@ -180,6 +181,15 @@ def test_a_run_that_uses_no_fixture_loads_nothing() -> None:
     before = loaded_by("import pytest")
     ours = loaded_by(f"import pytest, {NAME}") - before
     assert ours == {"plangrep_async", "plangrep_async._version", NAME}
+
+
+def test_a_program_that_loaded_the_package_may_run_pytest(pytester: pytest.Pytester) -> None:
+    """There is no warning that the package came too early for assertions to be rewritten."""
+    pytester.makepyfile("def test_other(): pass")
+    program = f"import plangrep_async, pytest; pytest.main({[*NO_ASYNCIO]})"
+    result = pytester.run(sys.executable, "-W", "error", "-c", program)
+    result.assert_outcomes(passed=1, warnings=0)
+    result.stderr.no_fnmatch_line("*")
 
 
 def test_pytest_finds_the_plugin_by_itself() -> None:
