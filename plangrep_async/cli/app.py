@@ -20,6 +20,7 @@ import typer
 from plangrep_async._version import __version__
 from plangrep_async.cli.access import with_access
 from plangrep_async.cli.billing import billing
+from plangrep_async.cli.current import current
 from plangrep_async.cli.demo import demo
 from plangrep_async.cli.emulator import emulator
 from plangrep_async.cli.jobs import jobs
@@ -38,6 +39,7 @@ app.command(epilog=f"Example: {PROGRAM} jobs --all --created-after 2024-11-02 -o
     with_access(jobs)
 )
 app.command(epilog=f"Example: {PROGRAM} billing --all --by month")(with_access(billing))
+app.command(epilog=f"Example: {PROGRAM} current --all")(with_access(current))
 app.command(epilog=f"Example: {PROGRAM} emulator --projects 300 --jobs 200 --rate 50")(emulator)
 
 

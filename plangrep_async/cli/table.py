@@ -13,7 +13,7 @@ from rich.text import Text
 from plangrep_async.errors import printable
 from plangrep_async.models import Job, JobStatus
 
-_STYLES = {
+STYLES = {
     JobStatus.COMPLETED: "green",
     JobStatus.COMPLETED_WITH_ERRORS: "yellow",
     JobStatus.BLOCKED_INSUFFICIENT_CREDITS: "yellow",
@@ -55,7 +55,7 @@ class JobTable:
         # Painted once: rich takes longer for one cell than all the rest for a line.
         self._painted = {
             status.value: self._paint(fit(status, self._status_width), style)
-            for status, style in _STYLES.items()
+            for status, style in STYLES.items()
         }
         left_of_files = self._owner("") + self._line("", "", "", "", "")
         self._files_width = max(_LEAST_FILES, console.width - 1 - len(left_of_files))

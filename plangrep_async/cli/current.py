@@ -1,0 +1,93 @@
+"""`plangrep-async current`: which job each project is working on, for how long, and how far."""
+
+import sys
+from collections.abc import Coroutine, Iterator, Sequence
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+import typer
+
+from plangrep_async._endpoint import jobs_path
+from plangrep_async._progress import Progress
+from plangrep_async.cli.access import Access
+from plangrep_async.cli.fetch import describe
+from plangrep_async.cli.ongoing import OngoingTable
+from plangrep_async.cli.output import JsonOutput
+from plangrep_async.cli.progress import ProgressDisplay
+from plangrep_async.cli.table import number
+from plangrep_async.cli.terminal import complain, make_console
+from plangrep_async.cli.usage import UsageError
+
+
+def current(
+    project_ids: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="PROJECT_ID", help="Such as proj_01hx9z4kqr8e7m3p5n6w2v0abc."),
+    ] = None,
+    *,
+    every_project: Annotated[
+        bool, typer.Option("--all", help="Every project of the organisation.")
+    ] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object a line, as the API has it.")
+    ] = False,
+    max_concurrency: Annotated[
+        int,
+        typer.Option(
+            min=1, metavar="N", help="With many projects: how many to fetch at once, at most."
+        ),
+    ] = 16,
+    access: Access,
+) -> Coroutine[Any, Any, int]:
+    """Show the job that each project is working on: its newest that has not come to an end.
+
+    Of each project only as much is downloaded as it takes to find it. Pages are those that have
+    succeeded, of all that are to be processed. Projects without such a job are counted.
+
+    A project that fails is named at the end on standard error, and the exit code is 1.
+
+    The environment variable PLANGREP_API_KEY holds the API key, unless a file does.
+    PLANGREP_BASE_URL, where it is set, says where the API is.
+    """
+    wanted = list(dict.fromkeys(project_ids or ()))
+    if not wanted and not every_project:
+        raise UsageError("Missing argument 'PROJECT_ID': give one or more, or --all.")
+    if wanted and every_project:
+        raise UsageError("Give either project ids or --all, not both.")
+    return _current(wanted or None, as_json=as_json, access=access, max_concurrency=max_concurrency)
+
+
+async def _current(
+    project_ids: Sequence[str] | None, *, as_json: bool, access: Access, max_concurrency: int
+) -> int:
+    for project_id in project_ids or ():
+        jobs_path(project_id)  # refuses what can be no id before anything is fetched
+    table = OngoingTable(make_console(sys.stdout), now=datetime.now(UTC))
+    write = JsonOutput(with_result_url=False).write if as_json else table.write
+    async with access.client(max_concurrency=max_concurrency) as client:
+        if project_ids is None:
+            # Read to the end first: the total says how long it will take.
+            project_ids = [project.id async for project in client.list_projects()]
+        async with client.current_jobs(project_ids, on_error="collect") as stream:
+            with ProgressDisplay(stream) as display:
+                async for job in stream:
+                    display.make_room()
+                    write(job)
+            progress, failures = stream.progress, stream.failures
+    if not as_json:
+        sys.stdout.writelines(f"{line}\n" for line in _summary(table, progress, len(failures)))
+    for failure in describe(failures):
+        complain(failure)
+    return 1 if failures else 0
+
+
+def _summary(table: OngoingTable, progress: Progress, failed: int) -> Iterator[str]:
+    working, projects = progress.jobs, progress.projects_done
+    if working:
+        yield ""
+        yield from table.counts()
+        yield ""
+    line = f"{number(working)} of {number(projects)} projects are working on a job, "
+    line += f"{number(projects - working - failed)} on none"
+    yield line + (f", {number(failed)} could not be asked" if failed else "")
+    yield f"{progress.bytes / 1e6:,.1f} MB of their lists were read"
