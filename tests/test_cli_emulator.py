@@ -90,6 +90,7 @@ async def test_it_serves_until_ctrl_c(
     assert (served.api_key, of_one[2]) == (twin.api_key, twin.project_ids[0])
     assert served.base_url in served.lines[2]
     assert served.api_key in served.lines[3]
+    assert served.lines[4:7] == ["projects  2", "jobs      7 in each", ""]
 
 
 async def test_it_ends_while_somebody_reads() -> None:
@@ -108,6 +109,7 @@ async def test_it_ends_while_somebody_reads() -> None:
 async def test_more_than_its_rate_is_refused() -> None:
     """With `--rate` it answers 429 to what is too much; another key is refused always."""
     async with serving("--rate", "2", "--jobs", "3") as served:
+        assert "limit     2 requests a second" in served.lines
         async with AsyncPlangrep(served.api_key, base_url=served.base_url) as client:
             for _ in range(3):
                 assert len([project async for project in client.list_projects()]) == 3

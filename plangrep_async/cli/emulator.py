@@ -54,10 +54,13 @@ def emulator(
         port=port,
         limits=Limits(requests_per_second=rate),
     )
-    return _serve(double, port, f"{number(projects)} projects with {number(jobs)} jobs each")
+    facts = {"projects": number(projects), "jobs": f"{number(jobs)} in each"}
+    if rate is not None:
+        facts["limit"] = f"{rate:g} requests a second"
+    return _serve(double, port, facts)
 
 
-async def _serve(emulator: Emulator, port: int, what: str) -> int:
+async def _serve(emulator: Emulator, port: int, facts: dict[str, str]) -> int:
     stop = _end_of_service()
     console = make_console(sys.stdout)
     async with contextlib.AsyncExitStack() as stack:
@@ -68,7 +71,7 @@ async def _serve(emulator: Emulator, port: int, what: str) -> int:
             raise ConfigurationError(
                 f"cannot serve on port {port}: {reason}. Give another --port, or none"
             ) from None
-        for line in _welcome(emulator, what):
+        for line in _welcome(emulator, facts):
             console.print(line, soft_wrap=True)
         answered, refused = await _count_requests(emulator, stop)
     if console.is_terminal:
@@ -77,11 +80,12 @@ async def _serve(emulator: Emulator, port: int, what: str) -> int:
     return 0
 
 
-def _welcome(emulator: Emulator, what: str) -> Iterator[str]:
-    yield f"The documented API with made-up data: {what}. Ctrl-C ends it."
+def _welcome(emulator: Emulator, facts: dict[str, str]) -> Iterator[str]:
+    yield "The documented API with made-up data, until Ctrl-C"
     yield ""
     yield f"base URL  {emulator.base_url}"
     yield f"API key   {emulator.api_key} (made up, of use here only)"
+    yield from (f"{name:<10}{value}" for name, value in facts.items())
     yield ""
     yield "In another terminal:"
     yield ""
