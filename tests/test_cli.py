@@ -16,6 +16,7 @@ import pytest
 
 from plangrep_async.__main__ import main
 from plangrep_async._version import __version__
+from plangrep_async.cli.app import app
 from plangrep_async.emulator import Emulator
 from tests.conftest import KEY, PROJECT, document, wire_job
 from tests.raw_server import CHUNKED, Connection, RawServer, chunked, head, json_response, response
@@ -459,17 +460,32 @@ async def test_the_library_does_not_load_the_command_line() -> None:
         (["--help"], ["Usage: plangrep-async", "Example: plangrep-async demo"]),
         (["demo", "--help"], ["Usage: plangrep-async demo", "Example: plangrep-async demo"]),
         (["jobs", "--help"], ["PROJECT_ID", "--created-after", "Example: plangrep-async jobs"]),
+        (["current", "--help"], ["PROJECT_ID", "--json", "Example: plangrep-async current"]),
+        (["emulator", "--help"], ["--rate N", "Example: plangrep-async emulator"]),
         (["--version"], [f"plangrep-async {__version__}\n"]),
     ],
 )
 async def test_help_and_version(
-    arguments: list[str], parts: list[str], capsys: pytest.CaptureFixture[str]
+    arguments: list[str],
+    parts: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """Help, with an example for each command, and the version go to standard output."""
+    """Help, with an example for each command, and the version go to standard output, plainly."""
+    monkeypatch.setenv("FORCE_COLOR", "1")
     code, output, errors = await call(capsys, *arguments)
     assert (code, errors) == (0, "")
     for part in parts:
         assert part in output
+    assert "\x1b" not in output
+
+
+def test_every_command_has_an_example_of_itself() -> None:
+    """The last line of a command's help can be typed as it is."""
+    for command in app.registered_commands:
+        assert command.callback is not None
+        example = str(command.epilog).removeprefix("Example: plangrep-async ")
+        assert example.split()[0] == command.callback.__name__
 
 
 async def test_an_ascii_output_has_valid_json(monkeypatch: pytest.MonkeyPatch) -> None:

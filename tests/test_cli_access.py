@@ -136,6 +136,23 @@ async def test_a_file_that_everybody_may_read_is_warned_of(
     assert emulator.api_key not in errors
 
 
+@pytest.mark.parametrize("command", ["jobs", "current"])
+async def test_commands_that_reach_the_api_take_the_options(
+    command: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """The key of a file is used by each of them, and `--verbose` shows their requests."""
+    async with Emulator(projects=2, jobs_per_project=5) as emulator:
+        use(monkeypatch, emulator.base_url)
+        options = ["--api-key-file", key_file(tmp_path, emulator.api_key), "--verbose"]
+        code, _, errors = await call(capsys, command, "--all", *options)
+        assert [request.status for request in emulator.requests] == [200] * 3
+    assert code == 0
+    assert errors.count(": 200 after ") == 3
+
+
 def test_access_does_not_show_the_key() -> None:
     """Neither it nor its client has the key in its `repr`."""
     access = Access(KEY)

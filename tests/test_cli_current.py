@@ -171,17 +171,6 @@ async def test_bad_usage_is_one_line(
     assert hint in errors
 
 
-async def test_the_options_of_all_commands_are_there(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """`--verbose` logs the requests, beside lines that are as they are without it."""
-    async with Emulator(projects=3, jobs_per_project=5) as emulator:
-        use(monkeypatch, emulator.base_url, emulator.api_key)
-        _, output, errors = await call(capsys, "current", "--all", "--json", "--verbose")
-        assert len(output.splitlines()) == len(truth(emulator))
-    assert errors.count(": 200 after ") == 4
-
-
 @pytest.mark.parametrize("columns", [80, 120, 121, 138, 139, 200])
 async def test_the_table_fits_the_terminal(columns: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """No line is too wide, and what there is room for is there; the job's id always is."""

@@ -39,10 +39,11 @@ def current(
     ] = 16,
     access: Access,
 ) -> Coroutine[Any, Any, int]:
-    """Show the job that each project is working on: its newest that has not come to an end.
+    """Show the job that each project is working on.
 
-    Of each project only as much is downloaded as it takes to find it. Pages are those that have
-    succeeded, of all that are to be processed. Projects without such a job are counted.
+    It is the newest that has not come to an end; of each project only as much is downloaded as it
+    takes to find it. Pages are those that have succeeded, of all that are to be processed.
+    Projects without such a job are counted.
 
     A project that fails is named at the end on standard error, and the exit code is 1.
 

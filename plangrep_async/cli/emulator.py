@@ -25,16 +25,24 @@ _SECONDS = (
 def emulator(
     *,
     port: Annotated[
-        int, typer.Option(min=0, max=65_535, help="Where to serve; 0 is any port that is free.")
+        int,
+        typer.Option(
+            min=0, max=65_535, metavar="N", help="Where to serve; 0 is any port that is free."
+        ),
     ] = 0,
     projects: Annotated[
-        int, typer.Option(min=0, max=_MOST_PROJECTS, help="How many projects there are.")
+        int,
+        typer.Option(min=0, max=_MOST_PROJECTS, metavar="N", help="How many projects there are."),
     ] = 3,
     jobs: Annotated[
-        int, typer.Option(min=0, max=_MOST_JOBS, help="How many jobs each of them has.")
+        int,
+        typer.Option(min=0, max=_MOST_JOBS, metavar="N", help="How many jobs each of them has."),
     ] = 100,
     seed: Annotated[
-        int, typer.Option(help="Other data, ids and another key; equal seeds give equal ones.")
+        int,
+        typer.Option(
+            metavar="N", help="Other data, other ids, another key; equal seeds give equal ones."
+        ),
     ] = 0,
     rate: Annotated[
         float | None,
@@ -46,7 +54,10 @@ def emulator(
         ),
     ] = None,
 ) -> Coroutine[Any, Any, int]:
-    """Serve the documented API on this machine, with made-up data, until Ctrl-C."""
+    """Serve the API on this machine, with made-up data.
+
+    It goes on until Ctrl-C. What it prints can be typed in another terminal to try it.
+    """
     double = Emulator(
         projects=projects,
         jobs_per_project=jobs,
