@@ -186,7 +186,7 @@ MUTANTS = [
         "requests on the wire equal attempts",
         "C9 H2",
         "_transport/__init__.py",
-        ", self._authorize, _send_once)",
+        ", self._authorize, send_once)",
         ", self._authorize)",
     ),
     Mutant(
