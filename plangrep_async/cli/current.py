@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Coroutine, Iterator, Sequence
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
@@ -12,7 +13,7 @@ from plangrep_async._progress import Progress
 from plangrep_async.cli.access import Access
 from plangrep_async.cli.fetch import describe
 from plangrep_async.cli.ongoing import OngoingTable
-from plangrep_async.cli.output import JsonOutput
+from plangrep_async.cli.output import Format, Output
 from plangrep_async.cli.progress import ProgressDisplay
 from plangrep_async.cli.table import number
 from plangrep_async.cli.terminal import complain, make_console
@@ -64,16 +65,17 @@ async def _current(
     for project_id in project_ids or ():
         jobs_path(project_id)  # refuses what can be no id before anything is fetched
     table = OngoingTable(make_console(sys.stdout), now=datetime.now(UTC))
-    write = JsonOutput(with_result_url=False).write if as_json else table.write
+    lines = Output(Format.JSON, None, has_projects=True, with_result_url=False)
+    opened = lines.open() if as_json else nullcontext(table)
     async with access.client(max_concurrency=max_concurrency) as client:
         if project_ids is None:
             # Read to the end first: the total says how long it will take.
             project_ids = [project.id async for project in client.list_projects()]
         async with client.current_jobs(project_ids, on_error="collect") as stream:
-            with ProgressDisplay(stream) as display:
+            with ProgressDisplay(stream) as display, opened as writer:
                 async for job in stream:
                     display.make_room()
-                    write(job)
+                    writer.write(job)
             progress, failures = stream.progress, stream.failures
     if not as_json:
         sys.stdout.writelines(f"{line}\n" for line in _summary(table, progress, len(failures)))
