@@ -82,7 +82,11 @@ __all__ = [
 if not TYPE_CHECKING:
     _HOMES = ("client", "models", "errors", "_bulk", "_progress", "_retry", "_transport")
 
+    _MODULES = ("converter", "errors", "models")  # `import plangrep_async` is enough for them, too
+
     def __getattr__(name):
+        if name in _MODULES:
+            return import_module(f"{__name__}.{name}")
         if name in __all__:
             for home in map(import_module, [f"{__name__}.{home}" for home in _HOMES]):
                 if hasattr(home, name):

@@ -206,6 +206,12 @@ def test_the_package_alone_loads_no_library() -> None:
         assert not loaded & {"aiohttp", "asyncio", "attrs", "cattrs", "msgspec"}
 
 
+@pytest.mark.parametrize("module", ["converter", "errors", "models"])
+def test_the_public_modules_come_with_the_package(module: str) -> None:
+    """Who has imported the package reaches them as its attributes."""
+    assert f"plangrep_async.{module}" in loaded_by(f"import plangrep_async as p; p.{module}")
+
+
 def test_a_name_that_is_not_there_is_said_to_be_missing() -> None:
     """Only public names are looked for, and a wrong one fails as with any module."""
     assert set(plangrep_async.__all__) <= set(dir(plangrep_async))
