@@ -111,8 +111,9 @@ def guess_by_beginning(buffer: bytearray, start: int) -> int:
     if last == b"}":  # of an element, which this does not tell, or of all
         end, last = _before(buffer, end - 1, _SPACE)
         return end - 1 if last == b"]" else 0
-    if (beginning := _beginning(buffer)) is None:
-        return 0
+    beginning = _beginning(buffer)
+    if beginning is None or beginning[0].startswith(buffer[buffer.rfind(b"{") :]):
+        return 0  # or an element may just have begun
     at = buffer.rfind(beginning[0], max(start, 1))
     if at < 0:
         return 0

@@ -189,12 +189,14 @@ PRETTY = b'{\n  "id": "job_1",\n  "files": [\n    {\n      "id": "file_1"\n    }
         (JOB[:5], b""),
         (JOB[:-1], b""),
         (JOB + b"," + JOB[:-4], JOB),
-        (JOB + b" ,\n" + JOB + b"," + JOB[:40], JOB + b" ,\n" + JOB),
+        (JOB + b" ,\n" + JOB + b"," + JOB[:35], JOB + b" ,\n" + JOB),
         (PRETTY + b",\n" + PRETTY[:-3], PRETTY),
         (JOB + b"," + JOB + b"]}", JOB + b"," + JOB),
         (PRETTY + b"\n] \n}\n", PRETTY + b"\n"),
         (JOB + b'],"more":' + JOB[:-4], b""),
         (JOB, b""),  # which may be of an element, or in one
+        (JOB + b"," + JOB + b"," + JOB[:6], b""),  # likewise
+        (PRETTY + b"," + PRETTY[:9], b""),
         (b'[1],{"id":"job_1","n', b""),
         (b'{"id":1},{"id":2,"n', b""),
     ],

@@ -87,6 +87,15 @@ def test_every_element_comes_in_any_pieces(document: str, size: int) -> None:
 
 
 @pytest.mark.fault("B13")
+def test_a_piece_gives_one_batch_wherever_it_ends() -> None:
+    """All elements that are complete in a piece are decoded together, also if one just began."""
+    document = json.dumps({"jobs": [wire_job(n) for n in range(3)]}).encode()
+    start = document.index(b"{", 3)
+    for end in range(start + 1, len(document) - 1):  # but with half of the end of the list
+        decoder = ArrayDecoder("jobs", raws, max_element_bytes=1 << 23)
+        assert len(list(decoder.feed(document[:end]))) <= 1
+
+
 def test_elements_like_their_parts_mislead_one_guess_only() -> None:
     """Where the beginning of an element does not tell it from its parts, it is not asked again."""
     elements = [{"id": "same", "parts": [{"id": "same", "n": n}] * 5} for n in range(200)]
