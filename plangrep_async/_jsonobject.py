@@ -55,7 +55,6 @@ class ObjectDecoder:
     def member(self, key: str) -> bytes:
         """Give the JSON text of the one root member of this name; other members are ignored."""
         self._join()
-        self._text = bytes(mend_surrogates(self._text))
         fault = self._find_fault(key)
         if fault:
             self._fail(fault)
@@ -74,7 +73,7 @@ class ObjectDecoder:
                 continue
             self.document[name] = []
             add = self.document[name].append
-            for element in self._elements(raw):
+            for element in _split_list(raw):
                 add(self._value(element))
                 done += memoryview(element).nbytes
                 if done > _AT_ONCE:
@@ -102,6 +101,7 @@ class ObjectDecoder:
         return None
 
     def _split(self) -> dict[str, msgspec.Raw]:
+        # This looks at all of the text, but not at its UTF-8 and the size of its numbers.
         try:
             return _split_object(self._text)
         except _NOT_JSON as error:
@@ -111,22 +111,11 @@ class ObjectDecoder:
         del before
         return self._split() if is_mended else self._fail(fault)
 
-    def _elements(self, raw: msgspec.Raw) -> list[msgspec.Raw]:
-        try:
-            return _split_list(raw)
-        except _NOT_JSON as error:
-            fault = _fault(error)
-        return self._fail(fault)
-
     def _value(self, raw: msgspec.Raw) -> Any:
         try:
             return _decode(raw)
         except _NOT_JSON as error:
             fault = _fault(error)
-        try:
-            return _decode(mend_surrogates(bytes(raw)))
-        except _NOT_JSON:
-            pass
         return self._fail(fault)
 
     def _fail(self, fault: str) -> NoReturn:

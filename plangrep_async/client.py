@@ -166,7 +166,7 @@ class AsyncPlangrep:
 
         - `max_age`: also take a list that was asked for less than so many seconds ago. The lists
           of at most 128 projects are kept for that, only of those asked for with a `max_age`; they
-          take up to 2 KB a job.
+          take some 2 KB a job.
 
         Raises what `list_jobs` does, with nothing `delivered`.
         """

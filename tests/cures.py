@@ -605,8 +605,8 @@ MUTANTS = [
         "halves of pairs are mended in one object",
         "S2",
         "_jsonobject.py",
-        "        self._join()\n        self._text = bytes(mend_surrogates(self._text))\n",
-        "        self._join()\n",
+        "before, self._text = self._text, bytes(mend_surrogates(self._text))",
+        "before = self._text",
     ),
     Mutant(
         "large documents are decoded in steps",

@@ -159,7 +159,7 @@ async def test_the_download_stops_when_the_job_is_found(connect: Connect) -> Non
     """It is given at once, though the list goes on, or the server has stopped sending."""
     async with (
         nothing_left(),
-        Emulator(jobs_per_project=30_000) as emulator,
+        Emulator(jobs_per_project=15_000) as emulator,
         connect(emulator.base_url, api_key=emulator.api_key) as client,
     ):
         expected = next(
@@ -170,7 +170,7 @@ async def test_the_download_stops_when_the_job_is_found(connect: Connect) -> Non
         assert job.id == expected["id"]
         await wait_for(lambda: emulator.requests[0].ended)
         assert not emulator.requests[0].complete
-        assert emulator.requests[0].body_bytes_sent < 5_000_000
+        assert emulator.requests[0].body_bytes_sent < 4_000_000
 
     async def stalls(conn: Connection) -> None:
         part = document(jobs("failed", "processing"))[:-2]
@@ -277,7 +277,7 @@ async def test_current_jobs_of_which_some_fail(connect: Connect) -> None:
 
 async def test_lists_of_current_jobs_are_read_no_further_than_they_must(connect: Connect) -> None:
     """The server sees each download stop, though nobody has asked for the next job yet."""
-    big = [*jobs("processing"), *jobs(*["completed"] * 20_000)]
+    big = [*jobs("processing"), *jobs(*["completed"] * 8_000)]
     body = document(big)
 
     async def send(conn: Connection) -> None:

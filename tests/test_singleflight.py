@@ -33,7 +33,7 @@ from tests.faults.bulk import (
     when_told,
 )
 from tests.faults.streams import nothing_left, tasks_but_of_servers, turns
-from tests.raw_server import Connection, RawServer
+from tests.raw_server import RawServer
 
 pytestmark = pytest.mark.fault("K12")
 
@@ -149,7 +149,7 @@ async def test_all_callers_cancelled_at_any_step(connect: Connect, steps: int) -
 
 @pytest.mark.fault("L4")
 async def test_a_time_out_of_a_callers_own_is_only_theirs(connect: Connect) -> None:
-    """It comes out as `TimeoutError`, and the other caller goes on."""
+    """The leader's comes out as `TimeoutError`, and the other caller goes on."""
     go_on = asyncio.Event()
 
     async def impatient(client: AsyncPlangrep) -> None:
@@ -160,11 +160,10 @@ async def test_a_time_out_of_a_callers_own_is_only_theirs(connect: Connect) -> N
         RawServer([when_told(go_on, lists(5))]) as server,
         connect(server.base_url, **PATIENT) as client,
     ):
-        first = asyncio.create_task(impatient(client))
-        await all_wait(server)
+        leader = asyncio.create_task(impatient(client))
         others = calls(client, 1)
         with pytest.raises(TimeoutError):
-            await first
+            await leader
         go_on.set()
         assert await results(others) == [ids_of("p", 5)]
 
@@ -470,17 +469,13 @@ async def test_callers_that_come_in_a_row_ask_once_in_each_age(connect: Connect)
 
 async def test_the_download_ends_when_its_last_caller_leaves_in_mid_list(connect: Connect) -> None:
     """Also when it is the time-out of the only caller that fires."""
-
-    async def endless(conn: Connection) -> None:
-        await begins(20)(conn)
-
     async with (
         nothing_left(),
-        RawServer([endless]) as server,
+        RawServer([begins(20)]) as server,
         connect(server.base_url, **PATIENT) as client,
     ):
         with pytest.raises(TimeoutError):
-            async with asyncio.timeout(0.05):
+            async with asyncio.timeout(0.2):
                 await client.get_jobs("p")
         await server.wait_closed_by_client(0)
         await wait_for(lambda: client._lifetime.limiter.pace.in_flight == 0)
