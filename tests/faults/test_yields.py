@@ -84,7 +84,7 @@ def test_no_yield_stands_where_cancellation_would_be_lost(path: Path) -> None:
 @pytest.mark.fault("L5")
 def test_the_package_has_yields_to_look_at() -> None:
     """The walk finds the `yield` of the stream of jobs, so it would find a bad one."""
-    source = (Path(plangrep_async.__file__).parent / "_stream.py").read_text()
+    source = (Path(plangrep_async.__file__).parent / "_jobs.py").read_text()
     assert [node for node in _own(ast.parse(source).body) if isinstance(node, ast.Yield)] == []
     functions = [node for node in ast.parse(source).body if isinstance(node, ast.AsyncFunctionDef)]
     assert [node.name for node in functions if list(_yields(node.body))] == ["list_jobs"]
