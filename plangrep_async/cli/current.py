@@ -12,32 +12,22 @@ from plangrep_async._endpoint import jobs_path
 from plangrep_async._progress import Progress
 from plangrep_async.cli.access import Access
 from plangrep_async.cli.fetch import describe
+from plangrep_async.cli.jobs import EveryProject, MaxConcurrency, ProjectIds, wanted_projects
 from plangrep_async.cli.ongoing import OngoingTable
 from plangrep_async.cli.output import Format, Output
 from plangrep_async.cli.progress import ProgressDisplay
 from plangrep_async.cli.table import number
 from plangrep_async.cli.terminal import complain, make_console
-from plangrep_async.cli.usage import UsageError
 
 
 def current(
-    project_ids: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="PROJECT_ID", help="Such as proj_01hx9z4kqr8e7m3p5n6w2v0abc."),
-    ] = None,
+    project_ids: ProjectIds = None,
     *,
-    every_project: Annotated[
-        bool, typer.Option("--all", help="Every project of the organisation.")
-    ] = False,
+    every_project: EveryProject = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print one JSON object a line, as the API has it.")
     ] = False,
-    max_concurrency: Annotated[
-        int,
-        typer.Option(
-            min=1, metavar="N", help="With many projects: how many to fetch at once, at most."
-        ),
-    ] = 16,
+    max_concurrency: MaxConcurrency = 16,
     access: Access,
 ) -> Coroutine[Any, Any, int]:
     """Show the job that each project is working on.
@@ -51,12 +41,8 @@ def current(
     The environment variable PLANGREP_API_KEY holds the API key, unless a file does.
     PLANGREP_BASE_URL, where it is set, says where the API is.
     """
-    wanted = list(dict.fromkeys(project_ids or ()))
-    if not wanted and not every_project:
-        raise UsageError("Missing argument 'PROJECT_ID': give one or more, or --all.")
-    if wanted and every_project:
-        raise UsageError("Give either project ids or --all, not both.")
-    return _current(wanted or None, as_json=as_json, access=access, max_concurrency=max_concurrency)
+    wanted = wanted_projects(project_ids, every_project=every_project)
+    return _current(wanted, as_json=as_json, access=access, max_concurrency=max_concurrency)
 
 
 async def _current(

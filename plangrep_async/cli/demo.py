@@ -48,7 +48,10 @@ def demo(
         ),
     ] = 50,
 ) -> Coroutine[Any, Any, int]:
-    """Show the jobs of many projects arrive from a local server; needs no API key."""
+    """Show how jobs arrive; needs no API key.
+
+    A local server has them, which is as strict and as broken as a real one may be.
+    """
     return _demo(jobs)
 
 

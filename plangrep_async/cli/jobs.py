@@ -94,10 +94,10 @@ def jobs(
     max_concurrency: MaxConcurrency = 16,
     access: Access,
 ) -> Coroutine[Any, Any, int]:
-    """List the jobs of projects, newest first; those of many projects as they arrive.
+    """List the jobs of projects, newest first.
 
-    A project of many that fails is named at the end on standard error, and the exit code is 1; a
-    FILE is then left as it was.
+    Those of many projects come as they arrive. A project of many that fails is named at the end on
+    standard error, and the exit code is 1; a FILE is then left as it was.
 
     The environment variable PLANGREP_API_KEY holds the API key, unless a file does.
     PLANGREP_BASE_URL, where it is set, says where the API is.
