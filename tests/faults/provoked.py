@@ -31,6 +31,7 @@ from plangrep_async.errors import (
     RequestTimeout,
     ServerError,
     TlsFailed,
+    WaitTimeout,
 )
 from tests.conftest import KEY, PROJECT, document, wire_job
 from tests.raw_server import CHUNKED, Connection, RawServer, Script, chunked, head, response
@@ -148,6 +149,16 @@ async def close_under_a_reader(connect: Connect) -> None:
         await reading
 
 
+def waited(script: Script) -> Provoke:
+    """Wait for a job of a server that answers with this script, not for long."""
+
+    async def provoke(connect: Connect) -> None:
+        async with RawServer(script) as server, connect(server.base_url) as client:
+            await client.wait_for_job(JOB["id"], timeout=0.05)
+
+    return provoke
+
+
 BODIES = {
     "JSON": json.dumps({"code": SAID, "message": SAID, "resultUrl": JOB["resultUrl"]}).encode(),
     "inner JSON": json.dumps({"job": JOB, "error": {"code": KEY, "message": SAID}}).encode(),
@@ -224,6 +235,11 @@ PROVOKED: dict[str, Case] = {
     "closed session": (ClientClosed, use_a_closed_session),
     "closed between jobs": (ClientClosed, close_between_jobs),
     "closed under a reader": (ClientClosed, close_under_a_reader),
+    "no end of a job": (
+        WaitTimeout,
+        waited(sends(response(json.dumps({"job": {**JOB, "status": "processing"}}).encode()))),
+    ),
+    "no answer about a job": (WaitTimeout, waited(stall)),
     "id": (ConfigurationError, refuse_the_id),
     "key": (ConfigurationError, refused(api_key=f"{KEY}\n")),
     "key, bytes": (ConfigurationError, refused(api_key=KEY.encode())),
