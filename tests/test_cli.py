@@ -274,34 +274,6 @@ async def test_jobs_before_a_bad_one_are_printed(
 
 
 @pytest.mark.parametrize(
-    ("arguments", "hint"),
-    [
-        (["jobs", PROJECT, "--created-after", "2024-11-02T09:00:00"], "add Z for UTC"),
-        (["jobs", PROJECT, "--created-after", "yesterday"], "write 2024-11-02 or"),
-        (["jobs", PROJECT, "--with-result-url"], "needs --format json"),
-        (["jobs"], "Missing argument"),
-        (["jobs", PROJECT, "--fast"], "--fast"),
-        (["list"], "list"),
-        (["demo", "--jobs", "0"], "--jobs"),
-        (["demo", "--jobs", "many"], "--jobs"),
-    ],
-)
-async def test_bad_usage_is_one_line(
-    arguments: list[str],
-    hint: str,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    """What cannot be meant ends with exit code 2 and one line that names the help to read."""
-    use(monkeypatch, "http://127.0.0.1:9")
-    code, output, errors = await call(capsys, *arguments)
-    assert (code, output) == (2, "")
-    assert_one_line(errors)
-    assert hint in errors
-    assert "--help" in errors
-
-
-@pytest.mark.parametrize(
     ("environment", "hint"),
     [
         ({}, "PLANGREP_API_KEY"),

@@ -194,27 +194,3 @@ async def test_only_the_head_of_lists_is_read(
     ]
     assert 0 < len(wanted) < 800
     assert json.loads(output)["total"] == wire(sums_of(wanted))
-
-
-@pytest.mark.parametrize(
-    ("arguments", "hint"),
-    [
-        ([], "or --all"),
-        ([PROJECT, "--all"], "not both"),
-        (["--all", "--by", "day"], "--by"),
-        (["--all", "--format", "parquet"], "--format"),
-    ],
-)
-async def test_bad_usage_is_one_line(
-    arguments: list[str],
-    hint: str,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    """What cannot be meant ends with exit code 2 and one line that names the help to read."""
-    use(monkeypatch, "http://127.0.0.1:9")
-    code, output, errors = await call(capsys, "billing", *arguments)
-    assert (code, output) == (2, "")
-    assert_one_line(errors)
-    assert hint in errors
-    assert "--help" in errors

@@ -148,29 +148,6 @@ async def test_a_wrong_key_is_one_line(
     assert "pgk_live_wrong" not in errors
 
 
-@pytest.mark.parametrize(
-    ("arguments", "hint"),
-    [
-        ([], "or --all"),
-        ([PROJECT, "--all"], "not both"),
-        (["--all", "--max-concurrency", "0"], "--max-concurrency"),
-        ([""], "project id"),
-    ],
-)
-async def test_bad_usage_is_one_line(
-    arguments: list[str],
-    hint: str,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    """What cannot be meant ends with exit code 2 before anything is asked for."""
-    use(monkeypatch, "http://127.0.0.1:9")
-    code, output, errors = await call(capsys, "current", *arguments)
-    assert (code, output) == (2, "")
-    assert_one_line(errors)
-    assert hint in errors
-
-
 @pytest.mark.parametrize("columns", [80, 120, 121, 138, 139, 200])
 async def test_the_table_fits_the_terminal(columns: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """No line is too wide, and what there is room for is there; the job's id always is."""

@@ -250,32 +250,6 @@ async def test_a_run_that_is_ended_leaves_the_file_as_it_was(
     assert names_in(tmp_path) == {path.name} | (set() if how is signal.SIGINT else {hidden.name})
 
 
-@pytest.mark.parametrize(
-    ("arguments", "hint"),
-    [
-        (["--format", "parquet"], "-o FILE"),
-        (["--format", "parquet", "-o", "-"], "-o FILE"),
-        (["--json", "--format", "csv"], "not both"),
-        (["--format", "xml"], "--format"),
-        (["--with-result-url", "-o", "x.txt"], "needs --format json"),
-        (["-o"], "-o"),
-    ],
-)
-async def test_bad_usage_is_one_line(
-    arguments: list[str],
-    hint: str,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    """What cannot be meant ends with exit code 2 and one line that names the help to read."""
-    use(monkeypatch, "http://127.0.0.1:9")
-    code, output, errors = await call(capsys, "jobs", PROJECT, *arguments)
-    assert (code, output) == (2, "")
-    assert_one_line(errors)
-    assert hint in errors
-    assert "--help" in errors
-
-
 @pytest.mark.parametrize("place", ["", "no/such/folder/jobs.csv"])
 async def test_a_place_that_cannot_be_written_to_is_one_line(
     place: str,

@@ -230,32 +230,6 @@ async def test_an_organisation_without_projects_is_no_error(
         assert await call(capsys, "jobs", "--all", "--json") == (0, "", "")
 
 
-@pytest.mark.parametrize(
-    ("arguments", "hint"),
-    [
-        (["jobs", "--json"], "or --all"),
-        (["jobs", "proj_1", "--all"], "not both"),
-        (["jobs", "proj_1", "proj_2", "--all"], "not both"),
-        (["jobs", "--all", "--with-result-url"], "needs --format json"),
-        (["jobs", "--all", "--max-concurrency", "0"], "--max-concurrency"),
-        (["jobs", "--all", "--max-concurrency", "many"], "--max-concurrency"),
-    ],
-)
-async def test_bad_usage_is_one_line(
-    arguments: list[str],
-    hint: str,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    """What cannot be meant ends with exit code 2 and one line that names the help to read."""
-    use(monkeypatch, "http://127.0.0.1:9")
-    code, output, errors = await call(capsys, *arguments)
-    assert (code, output) == (2, "")
-    assert_one_line(errors)
-    assert hint in errors
-    assert "See: plangrep-async jobs --help" in errors
-
-
 async def test_an_impossible_id_stops_all_before_anything_is_fetched(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
