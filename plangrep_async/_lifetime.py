@@ -14,7 +14,7 @@ from plangrep_async._interrupt import Interruptible, all_done
 from plangrep_async._limiter import Limiter
 from plangrep_async._retry import RetryPolicy
 from plangrep_async._transport import Session, Timeouts, Transport
-from plangrep_async.errors import ClientClosed
+from plangrep_async.errors import ClientClosed, PlangrepError
 
 _OF_OTHER_PROCESSES: list[Session] = []  # of which a fork left a copy here
 
@@ -71,9 +71,9 @@ class Lifetime:
         network = self.track(Interruptible())
         try:
             result = await network.wait_for(work)
-        except TimeoutError:
+        except (TimeoutError, PlangrepError):  # as time-out the caller's own: of the key, say
             if not network.is_aborted:
-                raise  # it is the caller's own: of the function that gives the key, say
+                raise
         else:
             if not network.is_aborted:
                 return result

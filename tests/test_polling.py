@@ -359,6 +359,24 @@ async def test_closing_the_client_ends_the_waiting(connect: Connect, script: Scr
         assert caught.value.job_id == "job_1"
 
 
+@pytest.mark.fault("L2")
+@pytest.mark.parametrize("steps", range(8))
+async def test_closing_the_client_ends_the_waiting_while_a_refusal_arrives(
+    connect: Connect, steps: int
+) -> None:
+    """In whichever turn of the loop it comes, no question is waited for that cannot be sent."""
+    async with nothing_left(), RawServer([refuses(503), ...]) as server:
+        client = connect(server.base_url, retry=ONCE)
+        task = asyncio.create_task(client.wait_for_job("job_1", poll_interval=600))
+        await server.wait_until(lambda: len(server.requests) == 1)
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        await client.aclose()
+        with pytest.raises(ClientClosed) as caught:
+            await asyncio.wait_for(task, 2)
+        assert caught.value.job_id == "job_1"
+
+
 async def test_a_time_out_of_the_key_function_is_not_ours(connect: Connect) -> None:
     """What the caller's own function raises comes through as it is."""
 
