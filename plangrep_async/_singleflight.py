@@ -14,6 +14,7 @@ from typing import Any, Generic, TypeVar
 
 from plangrep_async._interrupt import all_done
 from plangrep_async._lifetime import Lifetime
+from plangrep_async.errors import PlangrepError
 
 T = TypeVar("T")
 
@@ -108,7 +109,11 @@ def _own(error: Exception) -> Exception:
     """
     try:
         own = copy.copy(error)
-    except Exception:  # noqa: BLE001  # a caller's class may take what it likes
+        # A class of the caller's may take what it likes, and make another text of what it has.
+        is_same = isinstance(error, PlangrepError) or own.args == error.args
+    except Exception:  # noqa: BLE001
+        is_same = False
+    if not is_same:
         own = error
     own.__cause__, own.__context__ = error.__cause__, error.__context__
     own.__suppress_context__ = error.__suppress_context__  # which a cause sets

@@ -238,6 +238,21 @@ async def test_an_error_of_a_class_that_cannot_be_copied_is_shared(connect: Conn
         assert len(traceback.extract_tb(errors[0].__traceback__)) < 40
 
 
+async def test_an_error_of_the_callers_keeps_its_text(connect: Connect) -> None:
+    """Also where its class would make another text of what it is made from."""
+
+    class VaultFailed(Exception):
+        def __init__(self, code: int) -> None:
+            super().__init__(f"the vault said {code}")
+
+    async def ask() -> str:
+        raise VaultFailed(7)
+
+    async with RawServer([]) as server, connect(server.base_url, api_key=ask) as client:
+        errors: list[Any] = await asyncio.gather(*calls(client, 3), return_exceptions=True)
+        assert [str(error) for error in errors] == ["the vault said 7"] * 3
+
+
 async def test_different_projects_are_independent(connect: Connect) -> None:
     """One that stalls, one that fails and one that is well, each with a request of its own."""
     scripts = {"stalls": begins(1), "fails": refuses(404)}
