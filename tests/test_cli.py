@@ -331,6 +331,21 @@ def test_a_closed_pipe_is_no_error(
     assert capsys.readouterr().err == ""
 
 
+@pytest.mark.parametrize("arguments", [["jobs", "proj_unknown"], ["jobs", "--no-such-option"]])
+def test_an_error_that_nobody_reads_is_in_the_exit_code(
+    monkeypatch: pytest.MonkeyPatch, arguments: list[str]
+) -> None:
+    """Where standard error is a closed pipe, a failure is no success."""
+    with Emulator() as emulator:
+        use(monkeypatch, emulator.base_url, emulator.api_key)
+        expected = main(arguments)
+        reading, writing = os.pipe()
+        os.close(reading)
+        with os.fdopen(writing, "w") as pipe:
+            monkeypatch.setattr(sys, "stderr", pipe)
+            assert main(arguments) == expected > 0
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a full device")
 def test_a_full_disk_is_one_line(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

@@ -18,7 +18,7 @@ from rich.text import Text
 from plangrep_async._bulk import JobStream
 from plangrep_async._progress import Progress
 from plangrep_async.cli.table import number
-from plangrep_async.cli.terminal import complain, console_for_progress, pictures
+from plangrep_async.cli.terminal import PROGRAM, console_for_progress, pictures, tell
 
 LINE_INTERVAL = 5.0  # seconds between two lines, and before the first one
 
@@ -86,7 +86,8 @@ class ProgressDisplay:
     def _show(self) -> None:
         try:
             if self._console is None:
-                complain(line(self._stream.progress, self._loop.time() - self._started))
+                how_far = line(self._stream.progress, self._loop.time() - self._started)
+                tell(f"{PROGRAM}: {how_far}")
             elif self._loop.time() - self._made_room > _QUIET:
                 self._draw(self._console)
         except OSError:

@@ -3,6 +3,7 @@
 import os
 import stat
 import sys
+from contextlib import suppress
 from types import TracebackType
 from typing import Protocol, Self, TextIO
 
@@ -27,8 +28,12 @@ pictures: list[Picture] = []
 
 
 def complain(problem: str) -> None:
-    """Write a problem to standard error, where there is one, in a line."""
-    tell(f"{PROGRAM}: {problem}")
+    """Write a problem to standard error, where there is one, in a line.
+
+    Where nobody reads it, the exit code still says that there was one.
+    """
+    with suppress(OSError):
+        tell(f"{PROGRAM}: {problem}")
 
 
 def tell(line: str) -> None:
