@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any
 
 import pytest
+from cattrs.gen import make_dict_unstructure_fn
 
 from plangrep_async import (
     AsyncPlangrep,
@@ -100,6 +101,15 @@ async def test_a_converter_of_ones_own_writes_the_lines() -> None:
     async with NdjsonStream(stream.read(), converter=converter) as lines:
         (found,) = await collect(lines)
     assert found["createdAt"] == 2024
+
+
+def test_a_hook_that_names_it_otherwise_does_not_tell_the_secret() -> None:
+    """A token leaves only when it is asked for, whatever the caller's converter calls it."""
+    converter = make_converter()
+    converter.register_unstructure_hook(Job, make_dict_unstructure_fn(Job, converter))
+    secret = CONVERTER.structure(wire_job(1), Job)
+    assert TOKEN in json.dumps(public_json(secret, converter=converter, with_result_url=True))
+    assert TOKEN not in json.dumps(public_json(secret, converter=converter))
 
 
 async def test_what_is_there_comes_together_and_at_once() -> None:

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterable, AsyncIterator
 from types import TracebackType
 from typing import Any, Self
 
+import attrs
 import msgspec
 from cattrs import Converter
 
@@ -33,6 +34,8 @@ def public_json(
 
     A `resultUrl` is a secret: whoever has it can fetch the result without a key.
     """
+    if not with_result_url:
+        job = attrs.evolve(job, result_url=None)  # a hook of the caller's may name it otherwise
     facts: dict[str, Any] = converter.unstructure(job)
     if not with_result_url:
         facts.pop("resultUrl", None)
