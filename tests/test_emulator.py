@@ -436,6 +436,20 @@ def test_what_cannot_be_moved_on() -> None:
     assert emulator.job(job["id"]) == job
 
 
+def test_what_was_given_of_a_job_is_the_callers_to_change() -> None:
+    """The truth stays as it is, also of a job that was moved on."""
+    emulator = Emulator(projects=1)
+    job = next(
+        job for job in emulator.jobs(emulator.project_ids[0]) if job["status"] not in TERMINAL
+    )
+    for given in (emulator.advance(job["id"], "completed"), emulator.job(job["id"])):
+        given["status"] = "changed"
+        given["billing"].clear()
+        stored = emulator.job(job["id"])
+        assert stored["status"] == "completed"
+        assert stored["billing"]
+
+
 async def test_a_job_that_was_moved_on_is_served_so() -> None:
     """By its own endpoint, in the list, and with a result at its end."""
     async with Emulator(projects=1, jobs_per_project=10) as emulator:

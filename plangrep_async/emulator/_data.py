@@ -10,6 +10,7 @@ hide the place in the organisation, so that a job is found by its id without an 
 """
 
 import base64
+import copy
 import random
 import zlib
 from collections.abc import Iterator
@@ -115,7 +116,7 @@ class Organisation:
             raise ValueError(f"The job is {job['status']}, and will not change any more")
         rng = self._random(job_id, job["status"])
         self._moved[job_id] = move_on(rng, job, following if status is None else status)
-        return self._moved[job_id]
+        return self.job(job_id)
 
     def result(self, job_id: str) -> Wire:
         """Return the result document of a job whose status gives it one."""
@@ -169,7 +170,7 @@ class Organisation:
         place = project.index * LONGEST_HISTORY + index
         job_id = "job_" + self._ulid(created_ms, place)
         if job_id in self._moved:
-            return self._moved[job_id]
+            return copy.deepcopy(self._moved[job_id])  # like all others, the caller's to change
         return make_job(
             self._random(project.index, index),
             job_id=job_id,
