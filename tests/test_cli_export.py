@@ -210,6 +210,34 @@ async def test_a_stream_that_cannot_be_taken_back_ends_with_the_code(
     assert ids == [job["id"] for job in emulator.jobs(whole)]
 
 
+@pytest.mark.parametrize(
+    ("command", "is_opened"),
+    [(["jobs"], False), (["jobs"], True), (["billing", "--by", "external-id"], False)],
+    ids=["jobs", "jobs -o", "billing"],
+)
+async def test_csv_gives_a_terminal_no_commands(
+    monkeypatch: pytest.MonkeyPatch,
+    capfdbinary: pytest.CaptureFixture[bytes],
+    command: list[str],
+    is_opened: bool,
+) -> None:
+    """A text of a server is shown with its controls escaped, and goes elsewhere as it is."""
+    text = "a\x1b[2J\r\x9b31m\tb"
+
+    async def script(conn: Connection) -> None:
+        await conn.send(response(document([wire_job(1, externalId=text)])))
+
+    arguments = [*command, PROJECT, "--format", "csv"]
+    async with RawServer([script, ...]) as server:
+        use(monkeypatch, server.base_url)
+        with terminal("stdout", monkeypatch) as screen:
+            place = ["-o", os.ttyname(sys.stdout.fileno())] if is_opened else []
+            assert await asyncio.to_thread(main, [*arguments, *place]) == 0
+            assert r"a\x1b[2J\x0d\x9b31m\x09b" in screen()
+        assert await asyncio.to_thread(main, arguments) == 0
+    assert text.encode() in capfdbinary.readouterr().out
+
+
 async def test_parquet_does_not_go_to_a_terminal(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

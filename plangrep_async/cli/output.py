@@ -1,6 +1,7 @@
 """Where jobs go, and in which form: a table with totals, or what other programs read."""
 
 import io
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -42,6 +43,9 @@ def format_of(path: Path | None) -> Format:
     return Format.TABLE if path is None else _ENDINGS.get(path.suffix.lower(), Format.TABLE)
 
 
+_CONTROLS = re.compile(r"(?!\r?\n)[\x00-\x1f\x7f-\x9f]")
+
+
 class Output:
     """Standard output, or a file that is there as a whole or not at all."""
 
@@ -81,12 +85,12 @@ class Output:
                 f"{failed:,} of {projects:,} projects failed"
             )
 
-    def _writer(self, file: ByteSink, text: TextIO | None) -> JobWriter:
+    def _writer(self, file: "Unbuffered | BinaryIO", text: TextIO | None) -> JobWriter:
         secret = {"with_result_url": self._with_result_url}
         if self._form is Format.PARQUET:
             return ParquetWriter(file, **secret)
         if self._form is Format.CSV:
-            return CsvWriter(file, **secret)
+            return CsvWriter(shown(file), **secret)
         if self._form is Format.JSON:
             return NdjsonWriter(file, ascii_only=text is not None and not is_utf(text), **secret)
         text = text or io.TextIOWrapper(cast("BinaryIO", file), "utf-8", "backslashreplace")
@@ -128,6 +132,29 @@ class Unbuffered:
         count = self._file.write(data)
         self._file.flush()
         return count
+
+    def isatty(self) -> bool:
+        """Whether it is a terminal."""
+        return self._file.isatty()
+
+
+class _Shown:
+    """A terminal for UTF-8 with its controls escaped, but the ends of lines."""
+
+    def __init__(self, file: ByteSink) -> None:
+        self._file = file
+
+    def write(self, data: bytes) -> None:
+        text = _CONTROLS.sub(lambda match: f"\\x{ord(match[0]):02x}", data.decode())
+        self._file.write(text.encode())
+
+
+def shown(file: Unbuffered | BinaryIO) -> ByteSink:
+    """Keep what may be a terminal from taking texts of a server for commands.
+
+    CSV has no escapes for them, and other programs get them as they are.
+    """
+    return _Shown(file) if file.isatty() else file
 
 
 def is_utf(stream: TextIO) -> bool:

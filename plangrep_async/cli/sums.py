@@ -12,7 +12,7 @@ import attrs
 from rich.cells import cell_len
 
 from plangrep_async.billing import Sums
-from plangrep_async.cli.output import Unbuffered, is_utf
+from plangrep_async.cli.output import Unbuffered, is_utf, shown
 from plangrep_async.cli.table import fit, number
 from plangrep_async.cli.terminal import make_console
 from plangrep_async.converter import camel
@@ -106,7 +106,7 @@ def _label(text: str, width: int, by: By) -> str:
 
 
 def _write_csv(sums: GroupedSums) -> None:
-    write_row = csv_rows(Unbuffered(sys.stdout))
+    write_row = csv_rows(shown(Unbuffered(sys.stdout)))
     names = [field.name for field in attrs.fields(Sums)]
     write_row([_NAMES[sums.by], *names, "complete"])
     for key, group in sums.rows:
