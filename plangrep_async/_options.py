@@ -1,5 +1,6 @@
 """The options of calls, checked: what cannot work is refused at once, with what to do about it."""
 
+import math
 import sys
 from collections.abc import Callable, Iterable
 from datetime import datetime
@@ -58,6 +59,15 @@ def check_count(name: str, value: object, *, least: int) -> None:
         raise ConfigurationError(f"{name} must be an integer")
     if value < least:
         raise ConfigurationError(f"{name} must be at least {least}")
+
+
+def check_rate(name: str, value: float | None) -> None:
+    """Demand a number of times a second, or nothing."""
+    if value is None:
+        return
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not is_number or not 0 < value < math.inf:
+        raise ConfigurationError(f"{name} must be a finite number above 0, or None")
 
 
 def check_hook(name: str, hook: object, takes: str, *, is_awaited: bool = False) -> None:

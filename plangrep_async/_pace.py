@@ -13,6 +13,7 @@ count may be of a burst that nothing can be read from, so the pace grows fast un
 has shown where the limit is, and from then on slowly, the faster the longer all is calm. Not every
 429 is about the pace: one project may be refused for its own sake, and others must not pay for it.
 So a few refusals that ask for no pause change nothing, and the pace keeps a part of the best one.
+Where there is a cap the pace begins there, and does not grow above it.
 """
 
 import math
@@ -44,6 +45,7 @@ class Pace:
         """How many requests were answered, throttling and congestion aside."""
         self.paused_until: float = -math.inf
         self._most = float(most)
+        self._fastest = _FASTEST
         self._next = -math.inf  # when the rate allows another request
         self._cut_at = -math.inf
         self._slowed_at = -math.inf
@@ -54,6 +56,10 @@ class Pace:
         self._refused = 0  # since then, what came of the lowering aside
         self._busy = 0.0  # seconds since then in which a request was in flight
         self._busy_since = 0.0
+
+    def cap(self, per_second: float) -> None:
+        """Let no more than so many be sent a second, whatever the answers say."""
+        self.rate = self._fastest = per_second
 
     def delay(self, now: float) -> float:
         """Give how long a new request has to wait: infinity where one in flight must end first."""
@@ -91,7 +97,7 @@ class Pace:
             step = min(now - max(self._grown_at, self.paused_until), _LONGEST_STEP)
             step = max(step, 0.0)  # an answer may come in the pause
             faster = self.rate * math.exp(min(growth, _FAST_GROWTH) * step)
-            self.rate = min(faster, _FASTEST)
+            self.rate = min(faster, self._fastest)
             self._grown_at = now
 
     def throttled(self, sent: float, now: float, retry_after: float | None) -> None:

@@ -262,3 +262,21 @@ def test_one_refusal_among_many_answers_says_nothing() -> None:
     for rate in (None, None, pytest.approx(90.0, rel=0.01)):
         pace.throttled(now, now + 0.001, None)
         assert pace.rate == rate
+
+
+def test_a_cap_is_where_the_pace_begins_and_what_it_never_exceeds() -> None:
+    """From the first request on; a 429 lowers the pace, and calm brings it back to the cap."""
+    pace = Pace(4)
+    pace.cap(10.0)
+    pace.start(0.0)
+    assert pace.delay(0.0) == pytest.approx(0.1, abs=0.011)  # timers may be late
+    pace.leave(0.0)
+    now = busy(pace, answers=100, seconds=50.0, begin=1.0)
+    assert pace.rate == 10.0
+    pace.start(now)
+    pace.throttled(now, now + 0.1, 0.001)
+    pace.leave(now + 0.1)
+    assert pace.rate is not None
+    assert pace.rate < 5.0
+    busy(pace, answers=1_000, seconds=500.0, begin=now + 1)
+    assert pace.rate == 10.0

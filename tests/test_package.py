@@ -58,6 +58,7 @@ LEVELS = {
     "_bulk": 6,
     "_readers": 7,
     "client": 8,
+    "dask": 9,
     "__init__": 9,
     "cli": 10,
     "pytest_plugin": 10,
@@ -191,8 +192,9 @@ def test_the_library_does_not_import_its_extras() -> None:
     """Importing the client loads nothing of the command line, the emulator or the tests."""
     loaded = loaded_by("from plangrep_async import AsyncPlangrep")
     assert "plangrep_async.client" in loaded
-    unwanted = {"typer", "rich", "click", "pytest", "pyarrow", "aiohttp.web"}
-    unwanted |= {"plangrep_async.emulator", "plangrep_async.export"}
+    unwanted = {"typer", "rich", "click", "pytest", "aiohttp.web"}
+    unwanted |= {"dask", "distributed", "pandas", "pyarrow"}
+    unwanted |= {f"plangrep_async.{name}" for name in ("dask", "emulator", "export")}
     assert loaded & unwanted <= {"aiohttp.web"} & loaded_by("import aiohttp")
     assert "plangrep_async.cli" not in loaded
 

@@ -35,7 +35,13 @@ def test_there_are_blocks_to_run() -> None:
     assert len(BLOCKS) == README.count("```python") > 0
 
 
-@pytest.mark.parametrize("number", range(len(PROGRAMS)))
+def marks_of(block: str) -> list[pytest.MarkDecorator]:
+    return [pytest.mark.slow] if "plangrep_async.dask" in block else []  # the imports take seconds
+
+
+@pytest.mark.parametrize(
+    "number", [pytest.param(number, marks=marks_of(block)) for number, block in enumerate(PROGRAMS)]
+)
 async def test_every_block_of_python_runs(number: int, tmp_path: Path) -> None:
     """An example runs as it stands, against the emulator and with warnings as errors."""
     async with Emulator(projects=2, jobs_per_project=40) as emulator:
@@ -56,7 +62,7 @@ async def test_every_block_of_python_runs(number: int, tmp_path: Path) -> None:
             env=environment,
             cwd=tmp_path,
             capture_output=True,
-            timeout=30,
+            timeout=50,
             check=False,
         )
         assert done.returncode == 0, done.stderr.decode()
