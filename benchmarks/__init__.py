@@ -11,16 +11,18 @@ and leaves tables, figures and charts in `benchmarks/results`:
 
 `python -m benchmarks guard` ends with exit code 1 where the library has become too slow.
 
-Five more commands ask for less, or something else: `python -m benchmarks.bench_stream` and
+Six more commands ask for less, or something else: `python -m benchmarks.bench_stream` and
 `bench_bulk` compare with two contenders only, `bench_memory` asks for ten thousand lists in how
-much memory, `bench_throttled` how long they take where the server limits the rate, and
-`bench_service` puts the README's web service under load.
+much memory, `bench_throttled` how long they take where the server limits the rate,
+`bench_service` puts the README's web service under load, and `bench_cluster` has the lists read by
+the workers of a Dask cluster.
 
 The parts, for whoever adds a contender or a question:
 
 - `_data`: seeded documents whose sums are known before anyone parses them
 - `_server`: a static server in a process of its own, and its ceiling
 - `_limited`: servers with a rate limit, which remember every request
+- `_recorded`: the emulator, which remembers what it saw and adds up what it has
 - `_service`, `_visitors`: a web service, the API behind it, and who visits it
 - `contenders`: one small module each, and their list; every run is a new process
 - `_measure`: what is measured inside that process

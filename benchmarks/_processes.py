@@ -16,11 +16,14 @@ from typing import Any
 
 from benchmarks._data import Document, Totals
 from benchmarks._measure import Sample
+from benchmarks._server import HOST
+from benchmarks.contenders import API_KEY
 
 _ROOT = Path(__file__).parent.parent
 _ENVIRONMENT = ("PATH", "PYTHONPATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
 _START_SECONDS = 30.0
 _END_SECONDS = 10.0
+_SUM_SECONDS = 300.0  # of an emulator that adds up all its jobs
 
 
 class ChildFailed(Exception):
@@ -36,6 +39,33 @@ def serving(document: Document, warm_up: Document) -> Iterator[int]:
     """Serve the document from a child process; the value is its port."""
     with _server("_server", document.path, warm_up.path) as (_, port):
         yield int(port)
+
+
+@contextlib.contextmanager
+def serving_for_dask(document: Document, projects: int) -> Iterator[dict[str, Any]]:
+    """Serve the document as that of so many projects; the value is what `_recorded` greets with."""
+    with _server("_server", document.path) as (process, port):
+        yield {
+            "base_url": f"http://{HOST}:{int(port)}",
+            "api_key": API_KEY,
+            "project_ids": [f"proj_{number}" for number in range(projects)],
+            "pid": process.pid,
+        }
+
+
+@contextlib.contextmanager
+def recorded(
+    projects: int, jobs: int, rate: int
+) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+    """Run the server of `_recorded`; the value is its greeting, and what it saw after the block."""
+    seen: dict[str, Any] = {}
+    with _server("_recorded", projects, jobs, rate) as (process, greeting):
+        yield json.loads(greeting), seen
+        with _killed_after(process, _SUM_SECONDS):
+            output, _ = process.communicate()
+        if not output:
+            raise ChildFailed("the server did not end in order")
+        seen |= json.loads(output)
 
 
 @contextlib.contextmanager
@@ -161,6 +191,18 @@ def run_memory(port: int, projects: int, *, timeout: float = 300.0) -> dict[str,
 def run_visitors(wishes: dict[str, Any], *, timeout: float = 300.0) -> dict[str, Any]:
     """Run the visitors of a service; return what they found."""
     output = _output("visitors", "_visitors", given=json.dumps(wishes), timeout=timeout)
+    found: dict[str, Any] = json.loads(output)
+    return found
+
+
+def run_cluster(
+    name: str, server: dict[str, Any], in_flight: int, *, timeout: float = 600.0
+) -> dict[str, Any]:
+    """Run a contender of `contenders.cluster` against that server; return what it found."""
+    given = json.dumps(server)
+    output = _output(
+        f"cluster {name}", "contenders.cluster", name, in_flight, given=given, timeout=timeout
+    )
     found: dict[str, Any] = json.loads(output)
     return found
 

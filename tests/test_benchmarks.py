@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 import attrs
 import pytest
 
-from benchmarks import bench_bulk, bench_stream, bench_throttled
+from benchmarks import bench_bulk, bench_cluster, bench_stream, bench_throttled
 from benchmarks._data import Document, Library, Shape, Spec, Totals, write
 from benchmarks._measure import Heartbeat, Sample, Tally
 from benchmarks._pairs import median_of_ratios, summarise
@@ -23,12 +23,13 @@ from benchmarks._processes import (
     ChildFailed,
     TotalsMismatch,
     limited,
+    run_cluster,
     run_contender,
     run_structure,
     serving,
 )
 from benchmarks._server import HOST, WARM_UP_PROJECT, ceiling
-from benchmarks.contenders import OTHERS, OURS, limit
+from benchmarks.contenders import OTHERS, OURS, cluster, limit
 from benchmarks.questions.structure import OTHERS as STRUCTURE_OTHERS
 from tests.conftest import wire_job
 
@@ -441,3 +442,28 @@ def test_exports_are_measured_for_a_tenth_and_for_all(tmp_path: Path) -> None:
     assert all((one["size_mb"] > 0) == (one["format"] != "none") for one in report["results"])
     rows = [line.split()[:2] for line in output.splitlines()[-8:]]
     assert rows == [[form, f"{jobs}"] for form, jobs in found]
+
+
+def run_here(name: str, server: dict[str, Any], most: int) -> dict[str, Any]:
+    """Run those with Dask in this process, for worker processes take seconds."""
+    run = run_cluster if name == "client" else cluster.run
+    return run("client" if name == "client" else "0", server, most)
+
+
+def test_a_cluster_must_find_what_the_emulator_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its report has a line for each server and contender; a wrong sum is an error."""
+    for name in ("PLANGREP_API_KEY", "PLANGREP_BASE_URL"):
+        monkeypatch.setenv(name, "as it was")
+    found = bench_cluster.measure_cluster(6, 20, rounds=1, run=run_here)
+    assert [proof.totals.jobs for proof in found.proofs] == [120, 6]
+    assert all(0 < proof.most_in_flight <= bench_cluster.IN_FLIGHT for proof in found.proofs)
+    lines = str(found).splitlines()
+    for name in ("no limit", "300 requests/s", *bench_cluster.CONTENDERS.values()):
+        assert sum(line.startswith(name) for line in lines) == 1
+
+    def miscount(name: str, server: dict[str, Any], most: int) -> dict[str, Any]:
+        right = run_here(name, server, most)
+        return {**right, "totals": {**right["totals"], "files": 0}}
+
+    with pytest.raises(TotalsMismatch, match="counted"):
+        bench_cluster.measure_cluster(2, 20, rounds=1, run=miscount)
