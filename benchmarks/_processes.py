@@ -209,7 +209,7 @@ def run_cluster(
 
 def run_export(form: str, port: int, path: Path, *, timeout: float = 600.0) -> dict[str, float]:
     """Run `contenders.export` against the server; return what it found."""
-    output = _output(f"export {form}", "export", form, port, path, timeout=timeout)
+    output = _output(f"export {form}", "contenders.export", form, port, path, timeout=timeout)
     found: dict[str, float] = json.loads(output)
     return found
 
