@@ -13,9 +13,11 @@ It can be as strict and as broken as a real service, from the start or at any ti
     emulator.project_limits[project_id] = Limits(requests_per_second=2, retry_after="date")
     emulator.faults[project_id] = [Fault(status=503, times=2), Fault(cut_after_bytes=10_000)]
 
-Nothing changes by itself, but a test can move a job on, a status at a time:
+Nothing changes by itself, but a test can let jobs begin, move on, a status at a time, and vanish:
 
+    job_id = emulator.add_job(project_id)["id"]
     emulator.advance(job_id)
+    emulator.remove_job(job_id)
 
 `Limits` refuse with 429 and 503 what is too much, for the organisation and for single projects.
 `Fault`s befall the next requests for a project's jobs, in order; then the project is healthy. What

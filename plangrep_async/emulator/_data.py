@@ -3,7 +3,7 @@
 Everything derives from the seed and a fixed past. Each project and each job has a random generator
 of its own, seeded from its place, so any one is made without the others and none is kept: a
 history of a million jobs costs no memory, and job 900,000 costs no more than the first. Only jobs
-that a test has moved on are kept.
+that a test has added or moved on are kept.
 
 An id is a lower-case ULID: its first ten characters are the time of creation; the other sixteen
 hide the place in the organisation, so that a job is found by its id without an index.
@@ -14,7 +14,8 @@ import copy
 import random
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import chain
 
 from ._job import (
     ACTIVE_STATUSES,
@@ -59,6 +60,15 @@ class _Project:
     active: dict[int, str]  # the places of its jobs that are not terminal, and their statuses
 
 
+@dataclass(slots=True)
+class _Additions:
+    """The jobs that a project was given later."""
+
+    newest_ms: int  # when the last one was created, or what a first one would follow
+    count: int = 0  # those that were removed included
+    ids: list[str] = field(default_factory=list)  # of those that are there, from old to new
+
+
 class Organisation:
     """All projects of one API key, and their jobs by place: job 0 is the newest."""
 
@@ -66,6 +76,8 @@ class Organisation:
         self._jobs_per_project = jobs_per_project
         self._seed = seed
         self._moved: dict[str, Wire] = {}  # jobs that are not as they were made
+        self._additions: dict[str, _Additions] = {}  # by project
+        self._removed: set[str] = set()  # ids
         self._offset = self._random("ids").getrandbits(80)
         self._projects = {project.id: project for project in map(self._plan, range(projects))}
         self.project_ids = tuple(self._projects)
@@ -92,10 +104,15 @@ class Organisation:
     def jobs(self, project_id: str) -> Iterator[Wire]:
         """Return a project's jobs, newest first, each made when it is asked for."""
         project = self._find(project_id)
-        return (self._job(project, index) for index in range(self._jobs_per_project))
+        additions = self._additions.get(project_id)
+        added = [self._moved[job_id] for job_id in reversed(additions.ids)] if additions else ()
+        made = (self._job(project, index) for index in range(self._jobs_per_project))
+        return chain(added, (job for job in made if job["id"] not in self._removed))
 
     def job(self, job_id: str) -> Wire:
         """Return one job."""
+        if job_id in self._moved:
+            return self._moved[job_id]
         try:
             number = int(job_id.removeprefix("job_").translate(_RADIX_32), 32)
         except ValueError:
@@ -104,7 +121,7 @@ class Organisation:
         project_index, index = divmod(place, LONGEST_HISTORY)
         if project_index < len(self.project_ids) and index < self._jobs_per_project:
             job = self._job(self._projects[self.project_ids[project_index]], index)
-            if job["id"] == job_id:  # other texts decode to this place as well
+            if job["id"] == job_id not in self._removed:  # other texts decode to this place as well
                 return job
         raise UnknownId(job_id)
 
@@ -117,6 +134,35 @@ class Organisation:
         rng = self._random(job_id, job["status"])
         self._moved[job_id] = move_on(rng, job, following if status is None else status)
         return self.job(job_id)
+
+    def add_job(self, project_id: str, later_ms: int) -> Wire:
+        """Begin a job so many milliseconds after the newest one, and return it."""
+        project = self._find(project_id)
+        additions = self._additions.setdefault(project_id, _Additions(project.newest_ms))
+        additions.newest_ms += later_ms
+        index = self._jobs_per_project + additions.count
+        additions.count += 1
+        place = project.index * LONGEST_HISTORY + index
+        job = make_job(
+            self._random(project.index, index),
+            job_id="job_" + self._ulid(additions.newest_ms, place),
+            project_id=project_id,
+            created_ms=additions.newest_ms,
+            status=ACTIVE_STATUSES[0],
+        )
+        additions.ids.append(job["id"])
+        self._moved[job["id"]] = job
+        return job
+
+    def remove_job(self, job_id: str) -> None:
+        """Let there be no such job any more."""
+        project_id = self.job(job_id)["projectId"]
+        self._moved.pop(job_id, None)
+        additions = self._additions.get(project_id)
+        if additions and job_id in additions.ids:
+            additions.ids.remove(job_id)
+        else:
+            self._removed.add(job_id)
 
     def result(self, job_id: str) -> Wire:
         """Return the result document of a job whose status gives it one."""

@@ -38,8 +38,8 @@ class Emulator:
 
     It serves inside `async with`, on the event loop of that, or inside `with`, from a thread of its
     own: to tests without a loop, to any loop, to other processes. Both may be entered again after
-    they were left. Its data can be read at any time: they depend on the options and on `advance`
-    alone, never on the clock.
+    they were left. Its data can be read at any time: they depend on the options and on what the
+    methods below have changed, never on the clock.
 
     `projects` and `jobs_per_project` are counts. Equal `seed`s give equal bytes. `pretty` writes
     JSON as the documentation's examples are, otherwise it is compact. A body is made and sent in
@@ -153,6 +153,20 @@ class Emulator:
         documented, or a job that is terminal.
         """
         return self._organisation.advance(job_id, status)
+
+    def add_job(self, project_id: str, *, later: float = 600.0) -> dict[str, Any]:
+        """Begin a job so many seconds after the project's newest one, and return it.
+
+        It is `provisioning`, until `advance` moves it on. With 0 seconds the two share one time.
+        Raises `UnknownId` where there is no such project, and `ValueError` for a time that runs
+        backwards.
+        """
+        demand("later", later, at_least=0, at_most=1_000_000)
+        return self._organisation.add_job(project_id, round(later * 1000))
+
+    def remove_job(self, job_id: str) -> None:
+        """Let a job be listed no more, nor found by its id; raises `UnknownId`."""
+        self._organisation.remove_job(job_id)
 
     def job_list_body(self, project_id: str) -> bytes:
         """Return the whole body of a project's job list; raises `UnknownId`."""
