@@ -448,6 +448,7 @@ async def test_the_library_does_not_load_the_command_line() -> None:
         (["demo", "--help"], ["Usage: plangrep-async demo", "Example: plangrep-async demo"]),
         (["jobs", "--help"], ["PROJECT_ID", "--created-after", "Example: plangrep-async jobs"]),
         (["current", "--help"], ["PROJECT_ID", "--json", "Example: plangrep-async current"]),
+        (["sync", "--help"], ["FILE", "--full", "Example: plangrep-async sync jobs.db --all"]),
         (["emulator", "--help"], ["--rate N", "Example: plangrep-async emulator"]),
         (["--version"], [f"plangrep-async {__version__}\n"]),
     ],

@@ -59,6 +59,7 @@ LEVELS = {
     "_readers": 7,
     "client": 8,
     "dask": 9,
+    "mirror": 9,
     "__init__": 9,
     "cli": 10,
     "pytest_plugin": 10,

@@ -24,6 +24,7 @@ from plangrep_async.cli.current import current
 from plangrep_async.cli.demo import demo
 from plangrep_async.cli.emulator import emulator
 from plangrep_async.cli.jobs import jobs
+from plangrep_async.cli.sync import sync
 from plangrep_async.cli.terminal import PROGRAM, complain
 from plangrep_async.cli.usage import UsageError, usage_problem
 from plangrep_async.errors import ConfigurationError, PlangrepError, printable
@@ -41,6 +42,7 @@ app.command(epilog=f"Example: {PROGRAM} jobs --all --created-after 2024-11-02 -o
 app.command(epilog=f"Example: {PROGRAM} billing --all --by month")(with_access(billing))
 app.command(epilog=f"Example: {PROGRAM} current --all")(with_access(current))
 app.command(epilog=f"Example: {PROGRAM} emulator --projects 300 --jobs 200 --rate 50")(emulator)
+app.command(epilog=f"Example: {PROGRAM} sync jobs.db --all")(with_access(sync))
 
 
 def _show_version(wanted: bool) -> None:  # noqa: FBT001  # called by typer
