@@ -3,6 +3,7 @@ r"""Where a secret could come out: a walk over all that an error shows, and a wa
 Escapes (`\u0070`, `\x70`, `\/`, `%70`) hide nothing: whoever reads them can undo them.
 """
 
+import io
 import logging
 import os
 import pickle
@@ -40,7 +41,7 @@ def leaks(error: BaseException, *secrets: str) -> list[str]:
     """
     shown = [*_shown(error, "error"), *_shown(BaseExceptionGroup("several", [error]), "group")]
     for protocol in range(pickle.HIGHEST_PROTOCOL + 1):
-        pickled = pickle.dumps(error, protocol)
+        pickled = _pickled(error, protocol)
         shown.append((f"pickle {protocol}", pickled.decode("latin-1")))
         shown += _shown(pickle.loads(pickled), f"pickle {protocol}")  # noqa: S301  # just made
     return [place for place, text in shown if holds(text, *secrets)]
@@ -83,6 +84,15 @@ def watched_log(*secrets: str) -> Iterator[LogWatch]:
 
 def _unescape(found: re.Match[str]) -> str:
     return found[3] or chr(int(found[1] or found[2], 16))
+
+
+def _pickled(error: BaseException, protocol: int) -> bytes:
+    """Pickle it as it wants to be, and not as others do with all errors, once Dask is imported."""
+    buffer = io.BytesIO()
+    pickler = pickle.Pickler(buffer, protocol)
+    pickler.dispatch_table = {}
+    pickler.dump(error)
+    return buffer.getvalue()
 
 
 def _shown(error: BaseException, place: str) -> Iterator[tuple[str, str]]:

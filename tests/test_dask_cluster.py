@@ -134,6 +134,7 @@ def test_the_key_is_nowhere_but_in_the_environment(fault: int) -> None:
         assert isinstance(error, AuthenticationError if fault == 401 else ServerError)
         assert error.project_id == bad
         assert leaks(error, emulator.api_key) == []
+        assert not holds(cloudpickle.dumps(error).decode("latin-1"), emulator.api_key)
         for task in local.scheduler.tasks.values():
             facts = [task.key, task.exception_text, task.traceback_text, task.run_spec]
             shown = [repr(facts), cloudpickle.dumps(facts).decode("latin-1")]
