@@ -437,15 +437,22 @@ def test_what_cannot_be_moved_on() -> None:
 
 
 def test_what_was_given_of_a_job_is_the_callers_to_change() -> None:
-    """The truth stays as it is, also of a job that was moved on."""
+    """The truth stays as it is, also of a job that was moved on or added."""
     emulator = Emulator(projects=1)
-    job = next(
-        job for job in emulator.jobs(emulator.project_ids[0]) if job["status"] not in TERMINAL
+    (project_id,) = emulator.project_ids
+    job = next(job for job in emulator.jobs(project_id) if job["status"] not in TERMINAL)
+    added = emulator.add_job(project_id)
+    ways = (
+        emulator.advance(job["id"], "completed"),
+        emulator.advance(added["id"], "completed"),
+        added,
+        *(emulator.job(one["id"]) for one in (job, added)),
+        *(one for one in emulator.jobs(project_id) if one["id"] in (job["id"], added["id"])),
     )
-    for given in (emulator.advance(job["id"], "completed"), emulator.job(job["id"])):
+    for given in ways:
         given["status"] = "changed"
         given["billing"].clear()
-        stored = emulator.job(job["id"])
+        stored = emulator.job(given["id"])
         assert stored["status"] == "completed"
         assert stored["billing"]
 

@@ -105,14 +105,15 @@ class Organisation:
         """Return a project's jobs, newest first, each made when it is asked for."""
         project = self._find(project_id)
         additions = self._additions.get(project_id)
-        added = [self._moved[job_id] for job_id in reversed(additions.ids)] if additions else ()
+        ids = additions.ids[::-1] if additions else ()
+        added = (self.job(job_id) for job_id in ids if job_id in self._moved)  # still
         made = (self._job(project, index) for index in range(self._jobs_per_project))
         return chain(added, (job for job in made if job["id"] not in self._removed))
 
     def job(self, job_id: str) -> Wire:
         """Return one job."""
         if job_id in self._moved:
-            return self._moved[job_id]
+            return copy.deepcopy(self._moved[job_id])  # like all others, the caller's to change
         try:
             number = int(job_id.removeprefix("job_").translate(_RADIX_32), 32)
         except ValueError:
@@ -152,7 +153,7 @@ class Organisation:
         )
         additions.ids.append(job["id"])
         self._moved[job["id"]] = job
-        return job
+        return self.job(job["id"])
 
     def remove_job(self, job_id: str) -> None:
         """Let there be no such job any more."""
@@ -216,7 +217,7 @@ class Organisation:
         place = project.index * LONGEST_HISTORY + index
         job_id = "job_" + self._ulid(created_ms, place)
         if job_id in self._moved:
-            return copy.deepcopy(self._moved[job_id])  # like all others, the caller's to change
+            return self.job(job_id)
         return make_job(
             self._random(project.index, index),
             job_id=job_id,
