@@ -194,3 +194,27 @@ async def test_only_the_head_of_lists_is_read(
     ]
     assert 0 < len(wanted) < 800
     assert json.loads(output)["total"] == wire(sums_of(wanted))
+
+
+@pytest.mark.fault("S4")
+@pytest.mark.parametrize("form", ["table", "csv", "json"])
+async def test_sums_that_python_would_not_write_are_one_line(
+    form: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Numbers of 4,300 digits pass one by one, and their sum has more of them."""
+    nines = "9" * 4300
+    body = document([wire_job(number, pageCount=777_777) for number in range(2)])
+
+    async def script(conn: Connection) -> None:
+        await conn.send(response(body.replace(b"777777", nines.encode())))
+
+    async with RawServer([script]) as server:
+        use(monkeypatch, server.base_url)
+        code, output, errors = await call(capsys, "billing", PROJECT, "--format", form)
+    if form == "table":
+        assert (code, errors) == (0, "")
+        assert "huge" in output
+    else:
+        assert (code, output) == (1, "")
+        assert_one_line(errors)
+        assert "digits" in errors

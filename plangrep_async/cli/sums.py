@@ -16,7 +16,7 @@ from plangrep_async.cli.output import Unbuffered, is_utf, shown
 from plangrep_async.cli.table import fit, number
 from plangrep_async.cli.terminal import make_console
 from plangrep_async.converter import camel
-from plangrep_async.errors import printable
+from plangrep_async.errors import InvalidResponse, printable
 from plangrep_async.export._text import csv_rows, json_line
 
 
@@ -47,6 +47,7 @@ _HEAD = ("jobs", "pages", "successful", "credits")
 _NO_KEY = "(none)"
 _GAP = "  "
 _LEAST_LABEL = 8
+_MOST_BITS = 14_000  # of a number: Python writes no more than 4,300 digits
 
 
 @attrs.frozen(kw_only=True)
@@ -67,7 +68,12 @@ class GroupedSums:
 
 
 def write(sums: GroupedSums, form: Form) -> None:
-    """Write the sums to standard output."""
+    """Write the sums to standard output; raises `InvalidResponse` for what no form can hold."""
+    groups = (sums.total, *(group for _, group in sums.rows))
+    if form is not Form.TABLE and any(
+        value.bit_length() > _MOST_BITS for group in groups for value in attrs.astuple(group)
+    ):
+        raise InvalidResponse("the sums have numbers of thousands of digits")
     {Form.TABLE: _write_table, Form.CSV: _write_csv, Form.JSON: _write_json}[form](sums)
 
 
