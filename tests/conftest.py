@@ -20,14 +20,10 @@ QUICK = RetryPolicy(attempts=3, first_wait=0.001, max_wait=0.002, budget=1.0)
 SHORT = Timeouts(connect=1.0, read=0.3)
 
 
-@given(none())
-def meet_hypothesis(_: None) -> None:
-    """Let hypothesis make its own random numbers now: it looks for their owner by the collector."""
-
-
 def pytest_collection_finish() -> None:
     """Leave the thousands of tests out of garbage collections, which would outlast time-outs."""
-    meet_hypothesis()
+    # Hypothesis looks for the owner of its random numbers by the collector: let it make them now.
+    given(none())(lambda _: None)()
     gc.collect()
     gc.freeze()
 
