@@ -218,12 +218,15 @@ async def key_of_a_service() -> str:
 
 
 @pytest.mark.parametrize("function", [key_of_a_vault, key_of_a_service])
-def test_a_key_can_come_from_a_function(function: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_key_can_come_from_a_function(function: Any) -> None:
     """Which is asked where the partition is computed, and not before."""
-    with serving(projects=1, jobs_per_project=3) as emulator:
+    with (
+        serving(projects=1, jobs_per_project=3) as emulator,
+        pytest.MonkeyPatch.context() as patch,  # undone before that of `serving`
+    ):
         frame = read_jobs(emulator.project_ids, api_key=function)
-        monkeypatch.setenv("KEY_OF_THE_VAULT", emulator.api_key)
-        monkeypatch.delenv("PLANGREP_API_KEY")
+        patch.setenv("KEY_OF_THE_VAULT", emulator.api_key)
+        patch.delenv("PLANGREP_API_KEY")
         assert ids_of(frame.compute()) == jobs_of(emulator)
 
 
