@@ -28,10 +28,11 @@ from plangrep_async import (
 from plangrep_async.converter import make_converter
 from plangrep_async.emulator import Emulator, Fault
 from plangrep_async.mirror import MirrorError, SyncReport, _schema, _store, _sync, sync
+from plangrep_async.mirror._rows import Row, row_of
 from plangrep_async.mirror._worker import Worker
 from tests.conftest import PROJECT, QUICK, TOKEN, document, wire_job
 from tests.faults.bulk import jobs_of, lists
-from tests.mirror_states import damage, fault_of_project, mark_of, read, rows, truth_of
+from tests.mirror_states import CONVERTER, damage, fault_of_project, mark_of, read, rows, truth_of
 from tests.raw_server import Connection, RawServer, Script, json_response, response
 from tests.secrets import leaks
 
@@ -700,6 +701,68 @@ async def test_cancelling_twice_is_cancelling(path: Path, monkeypatch: pytest.Mo
                 await running
             assert not threads_of_mirrors()
     assert damage(path) == []
+
+
+async def test_a_long_statement_does_not_hold_up_a_cancellation(path: Path) -> None:
+    """What the thread is at is interrupted, and the block is left when it has ended."""
+    long = """
+        WITH RECURSIVE n AS (SELECT 1 AS x UNION ALL SELECT x + 1 FROM n WHERE x < 5e7)
+        SELECT max(x) FROM n"""
+    begun, problems = threading.Event(), list[str]()
+
+    def count(store: _store.Store) -> None:
+        begun.set()
+        try:
+            store._db.execute(long).fetchone()
+        except sqlite3.OperationalError as error:
+            problems.append(str(error))
+
+    async def work() -> None:
+        async with Worker(path) as worker:
+            await worker.do(count)
+
+    running = asyncio.create_task(work())
+    await asyncio.to_thread(begun.wait)
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert problems == ["interrupted"]
+    assert not threads_of_mirrors()
+
+
+def test_nothing_is_left_aside(path: Path) -> None:
+    """What was put aside for a project goes when it is stored, given up, or left to another run."""
+    store = _store.Store(path)
+    job = CONVERTER.structure(wire_job(0), Job)
+    for end in (
+        lambda: store.drop(PROJECT),
+        lambda: store.store(PROJECT, store.look_up(PROJECT), "now"),
+        lambda: store.store(PROJECT, _store.Known(7), "now"),
+    ):
+        store.stage([row_of(job, with_result_url=False)])
+        end()
+        assert store._db.execute("SELECT count(*) FROM temp.staged").fetchone() == (0,)
+    store.close()
+
+
+@pytest.mark.parametrize("bound", ["_MOST_ROWS", "_MOST_CHARACTERS"])
+async def test_few_rows_are_held_at_once(
+    bound: str, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However long the lists are: by their number, and by what they hold."""
+    monkeypatch.setattr(_sync, bound, 40 if bound == "_MOST_ROWS" else 6_000)
+    sizes: list[int] = []
+    stage = _store.Store.stage
+
+    def count(self: _store.Store, rows: list[Row]) -> dict[str, str]:
+        sizes.append(len(rows))
+        return stage(self, rows)
+
+    monkeypatch.setattr(_store.Store, "stage", count)
+    async with RawServer([lists(300), ...]) as server, raw_client(server) as client:
+        await sync(client, path, ["p1", "p2", "p3"])
+    assert sum(sizes) == 900
+    assert max(sizes) <= 60
 
 
 async def test_a_worker_works_inside_its_block_only(path: Path) -> None:
