@@ -39,19 +39,25 @@ def path(tmp_path: Path) -> Path:
 async def test_a_second_run_costs_the_heads(
     path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
 ) -> None:
-    """A line says what was read, new and changed, and how much was downloaded for it."""
+    """Two lines say what was downloaded, read, new and changed."""
     async with Emulator(projects=2, jobs_per_project=300) as emulator:
         use(monkeypatch, emulator.base_url, emulator.api_key)
         size = sum(len(emulator.job_list_body(name)) for name in emulator.project_ids)
         first = await call(capsys, "sync", str(path), "--all")
         second = await call(capsys, "sync", str(path), "--all")
-    line = "2 of 2 projects up to date: 600 jobs read, 600 new, 0 changed, 0 gone; "
-    assert first == (0, f"{line}{size / 1000:,.0f} kB downloaded\n", "")
+    assert first == (
+        0,
+        (
+            f"2 of 2 projects up to date, {size / 1000:,.0f} kB downloaded\n"
+            "600 jobs read: 600 new, 0 changed, 0 gone\n"
+        ),
+        "",
+    )
     code, output, errors = second
     assert (code, errors) == (0, "")
-    assert output.startswith("2 of 2 projects up to date: ")
-    assert " jobs read, 0 new, 0 changed, 0 gone; " in output
-    assert float(output.split()[-3]) * 1000 < size / 2
+    assert output.startswith("2 of 2 projects up to date, ")
+    assert output.endswith(" jobs read: 0 new, 0 changed, 0 gone\n")
+    assert float(output.split()[7]) * 1000 < size / 2
 
 
 async def test_only_the_ids_that_were_given_are_synced(
@@ -81,7 +87,8 @@ async def test_projects_that_fail_are_named(
         code, output, errors = await call(capsys, "sync", str(path), "--all")
         assert read(path).keys() == set(emulator.project_ids) - {broken}
     assert code == 1
-    assert output.startswith("2 of 3 projects up to date: 40 jobs read, ")
+    assert output.startswith("2 of 3 projects up to date, ")
+    assert "\n40 jobs read: " in output
     assert_one_line(errors)
     assert broken in errors
 
@@ -105,7 +112,7 @@ async def test_options_reach_the_run(
             for job in emulator.jobs(name)
         }
     assert code == 0
-    assert " 200 jobs read, " in output
+    assert "\n200 jobs read: " in output
     assert dict(rows(path, "SELECT id, result_url FROM jobs")) == urls
     assert "token=" not in output
 
@@ -163,6 +170,7 @@ def test_a_line_tells_what_another_run_has_stored() -> None:
         failures={"proj_1": ValueError()},
     )
     assert summary(report) == (
-        "3 of 6 projects up to date: 1,500 jobs read, 20 new, 3 changed, 1 gone; "
-        "1,235 kB downloaded; 2 projects left as another run stored them"
+        "3 of 6 projects up to date, 1,235 kB downloaded\n"
+        "1,500 jobs read: 20 new, 3 changed, 1 gone\n"
+        "2 projects left as another run stored them"
     )

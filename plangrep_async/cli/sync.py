@@ -79,14 +79,18 @@ async def _sync(
 
 
 def summary(report: SyncReport) -> str:
-    """Say in a line what a run has done, and what it has cost."""
+    """Say in short lines what a run has done, and what it has cost."""
     projects = report.projects + report.superseded + len(report.failures)
-    line = (
-        f"{number(report.projects)} of {number(projects)} projects "
-        f"up to date: {number(report.jobs)} jobs read, {number(report.new)} new, "
-        f"{number(report.changed)} changed, {number(report.gone)} gone; "
-        f"{report.bytes / 1000:,.0f} kB downloaded"
-    )
+    lines = [
+        (
+            f"{number(report.projects)} of {number(projects)} projects up to date, "
+            f"{report.bytes / 1000:,.0f} kB downloaded"
+        ),
+        (
+            f"{number(report.jobs)} jobs read: {number(report.new)} new, "
+            f"{number(report.changed)} changed, {number(report.gone)} gone"
+        ),
+    ]
     if report.superseded:
-        line += f"; {number(report.superseded)} projects left as another run stored them"
-    return line
+        lines.append(f"{number(report.superseded)} projects left as another run stored them")
+    return "\n".join(lines)
