@@ -120,7 +120,10 @@ class JobReader:
             failure.project_id = self._query.project_id
             failure.delivered = self._delivered
             failure.last_job_id = self._last_job_id
-        raise failure
+        try:
+            raise failure
+        finally:
+            del failure  # whose traceback has this frame: else both wait for the collector
 
     def close(self) -> None:
         """Close the connection, unless the answer was read to its end; any number of times."""

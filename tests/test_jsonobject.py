@@ -78,7 +78,7 @@ def test_half_of_a_surrogate_pair_is_a_replacement_character(text: bytes, value:
 
 @pytest.mark.fault("S3")
 @pytest.mark.parametrize("opening", [b"[", b'{"x":'], ids=["lists", "objects"])
-@pytest.mark.parametrize("depth", [2_000, 100_000])
+@pytest.mark.parametrize("depth", [100_000, 1_000_000])
 def test_extreme_nesting_is_refused(opening: bytes, depth: int) -> None:
     """Closed or not, as a member or in a list; it is no error of the interpreter."""
     closing = b"]" if opening == b"[" else b"}"

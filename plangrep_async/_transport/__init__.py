@@ -109,14 +109,17 @@ class Transport:
             try:
                 return await attempt(*args, **kwargs)  # mostly it succeeds, and costs nothing more
             except PlangrepError as error:
-                failures = [error]
+                failures = [error]  # which is taken out of it
             try:
                 return await retried(failures, *args, **kwargs)
             except PlangrepError as error:
                 failure = error
             # The fork of backoff raises its last error `from None`.
             failure.__cause__ = vars(failure).pop(_CAUSE, failure.__cause__)
-            raise failure
+            try:
+                raise failure
+            finally:
+                del failure  # whose traceback has this frame: else both wait for the collector
 
         self._retried[attempt] = call
         return call
@@ -145,7 +148,10 @@ class Transport:
             if not isinstance(outcome, Body):
                 place.leave()
         if isinstance(outcome, PlangrepError):
-            raise outcome
+            try:
+                raise outcome
+            finally:
+                del outcome  # whose traceback has this frame
         place.answered()
         self._budget.give_back()
         return outcome
