@@ -22,7 +22,14 @@ from tests.conftest import KEY, PROJECT, document, wire_job
 from tests.raw_server import CHUNKED, Connection, RawServer, chunked, head, json_response, response
 
 PROGRAM = ("-m", "plangrep_async")
-SURROUNDINGS = ("PLANGREP_API_KEY", "PLANGREP_BASE_URL", "COLUMNS", "FORCE_COLOR", "NO_COLOR")
+SURROUNDINGS = (
+    "PLANGREP_API_KEY",
+    "PLANGREP_BASE_URL",
+    "COLUMNS",
+    "FORCE_COLOR",
+    "NO_COLOR",
+    "PYTHONASYNCIODEBUG",  # which tells of slow steps on standard error
+)
 
 
 @pytest.fixture(autouse=True)

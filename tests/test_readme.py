@@ -72,7 +72,11 @@ async def test_every_block_of_python_runs(number: int, tmp_path: Path) -> None:
             check=False,
         )
         assert done.returncode == 0, done.stderr.decode()
-        assert done.stderr == b""
+        # What the development mode tells of slow steps in the loop is about the machine.
+        told = re.sub(
+            rb"^Executing <.*> took [\d.]+ seconds\n", b"", done.stderr, flags=re.MULTILINE
+        )
+        assert told == b""
         if tests:
             assert f"{tests} passed" in done.stdout.decode()
         has_own_server = "Emulator(" in PROGRAMS[number] or tests
