@@ -74,7 +74,10 @@ def unpacked(name: str, part: bytes) -> bytes:
 
 
 async def read(
-    client: AsyncPlangrep, taken: "asyncio.Queue[str] | None" = None
+    client: AsyncPlangrep,
+    taken: "asyncio.Queue[str] | None" = None,
+    *,
+    project_id: str = PROJECT,
 ) -> tuple[list[str], PlangrepError | None]:
     """Read a list; give the ids that were delivered and the error, which must know of them.
 
@@ -83,7 +86,7 @@ async def read(
     ids: list[str] = []
     failure = None
     try:
-        async for job in client.list_jobs(PROJECT):
+        async for job in client.list_jobs(project_id):
             ids.append(job.id)
             if taken is not None:
                 taken.put_nowait(job.id)
@@ -91,7 +94,7 @@ async def read(
         failure = error
     if failure is not None:
         assert (failure.delivered, failure.last_job_id) == (len(ids), ids[-1] if ids else None)
-        assert failure.project_id == PROJECT
+        assert failure.project_id == project_id
     return ids, failure
 
 
