@@ -8,7 +8,6 @@ from typing import Annotated, Any
 
 import typer
 
-from plangrep_async._endpoint import jobs_path
 from plangrep_async._progress import Progress
 from plangrep_async.cli.access import Access
 from plangrep_async.cli.fetch import describe
@@ -48,8 +47,6 @@ def current(
 async def _current(
     project_ids: Sequence[str] | None, *, as_json: bool, access: Access, max_concurrency: int
 ) -> int:
-    for project_id in project_ids or ():
-        jobs_path(project_id)  # refuses what can be no id before anything is fetched
     table = OngoingTable(make_console(sys.stdout), now=datetime.now(UTC))
     lines = Output(Format.JSON, None, has_projects=True, with_result_url=False)
     opened = lines.open() if as_json else nullcontext(table)

@@ -17,9 +17,7 @@ from plangrep_async.errors import ConfigurationError
 
 _MOST_PROJECTS = 100_000
 _MOST_JOBS = 2_000_000  # of a project, as the emulator has it
-_SECONDS = (
-    1.0  # between two looks at what was asked for: a record of each request is kept till then
-)
+_SECONDS = 1.0  # between two looks at the records of requests, which are kept till then
 
 
 def emulator(

@@ -7,7 +7,6 @@ from datetime import datetime
 
 import attrs
 
-from plangrep_async._endpoint import jobs_path
 from plangrep_async.cli.access import Access
 from plangrep_async.cli.output import Output
 from plangrep_async.cli.progress import ProgressDisplay
@@ -87,8 +86,6 @@ async def take_jobs(
 
     `are_seen` says whether a job that was taken may show on the terminal of the progress.
     """
-    for project_id in project_ids or ():
-        jobs_path(project_id)  # refuses what can be no id before anything is fetched
     async with access.client(max_concurrency=max_concurrency) as client:
         if project_ids is None:
             # Read to the end first: the total says how long it will take.

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from plangrep_async._endpoint import jobs_path
 from plangrep_async.cli.access import Access
 from plangrep_async.cli.fetch import fetch_many, fetch_one
 from plangrep_async.cli.output import Format, Output, format_of
@@ -51,12 +52,17 @@ MaxConcurrency = Annotated[
 
 
 def wanted_projects(project_ids: list[str] | None, *, every_project: bool) -> list[str] | None:
-    """Give each id once, or None for all projects there are; refuses neither and both."""
+    """Give each id once, or None for all projects there are.
+
+    Refuses neither and both, and what can be no id before anything is fetched.
+    """
     wanted = list(dict.fromkeys(project_ids or ()))
     if not wanted and not every_project:
         raise UsageError("Missing argument 'PROJECT_ID': give one or more, or --all.")
     if wanted and every_project:
         raise UsageError("Give either project ids or --all, not both.")
+    for project_id in wanted:
+        jobs_path(project_id)
     return wanted or None
 
 

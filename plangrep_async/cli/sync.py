@@ -7,7 +7,6 @@ from typing import Annotated, Any
 
 import typer
 
-from plangrep_async._endpoint import jobs_path
 from plangrep_async.cli.access import Access
 from plangrep_async.cli.fetch import describe
 from plangrep_async.cli.jobs import EveryProject, MaxConcurrency, ProjectIds, wanted_projects
@@ -68,8 +67,6 @@ async def _sync(
     max_concurrency: int,
     **options: bool,
 ) -> int:
-    for project_id in project_ids or ():
-        jobs_path(project_id)  # refuses what can be no id before anything is fetched
     async with access.client(max_concurrency=max_concurrency) as client:
         report = await sync_file(client, file, project_ids, watch=ProgressDisplay, **options)
     sys.stdout.write(summary(report) + "\n")
