@@ -15,8 +15,9 @@ from cattrs import Converter
 from plangrep_async._answer import Answer, let_others
 from plangrep_async._batch import Batch
 from plangrep_async._endpoint import PROJECTS_PATH, job_path, project_path, result_path
-from plangrep_async._jsonarray import NOT_JSON, ArrayDecoder
+from plangrep_async._jsonarray import ArrayDecoder
 from plangrep_async._jsonobject import ObjectDecoder
+from plangrep_async._jsontext import NOT_JSON
 from plangrep_async._lifetime import Lifetime
 from plangrep_async._options import check_count, decoder
 from plangrep_async._polling import Waits, may_pass, wait_timeout

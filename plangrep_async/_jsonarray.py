@@ -16,11 +16,9 @@ from collections.abc import Callable, Iterable, Iterator, Sized
 from enum import Enum, auto
 from typing import Generic, NoReturn, TypeVar
 
-import msgspec
-
 from plangrep_async._boundaries import Mark, Scanner, end_of_space, guess, guess_by_beginning
 from plangrep_async._jsonhead import MAX_ENVELOPE_BYTES, Head, read_members
-from plangrep_async._jsontext import is_cut_short, mend_surrogates
+from plangrep_async._jsontext import NOT_JSON, is_cut_short, mend_surrogates
 from plangrep_async.errors import IncompleteResponse, InvalidResponse
 
 B = TypeVar("B", bound=Sized)
@@ -28,9 +26,6 @@ Decode = Callable[[bytes], Iterable[B]]
 
 _MAX_SCANNED = 1000  # elements that are looked for at once: others want their turn
 _MAX_CHECKED = 1 << 20  # bytes of an element that are looked at for faults before its end
-
-NOT_JSON = (msgspec.MsgspecError, ValueError, RecursionError)
-"""What a decoder raises on what is no JSON, or is nested too deeply."""
 
 
 class _Expect(Enum):

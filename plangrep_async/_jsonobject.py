@@ -11,14 +11,12 @@ from typing import Any, NoReturn
 
 import msgspec
 
-from plangrep_async._jsontext import is_cut_short, members, mend_surrogates
+from plangrep_async._jsontext import NOT_JSON, is_cut_short, members, mend_surrogates
 from plangrep_async.errors import IncompleteResponse, InvalidResponse
 
 _SPACE = b" \t\n\r"  # RFC 8259, section 2
 _TELLING = ("error", "errors", "message", "code", "detail")  # names that say what it is instead
 _AT_ONCE = 64 << 10  # bytes of elements that are made between two turns of others
-
-_NOT_JSON = (msgspec.MsgspecError, ValueError, RecursionError)
 
 _split_object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _split_list = msgspec.json.Decoder(list[msgspec.Raw]).decode
@@ -104,7 +102,7 @@ class ObjectDecoder:
         # This looks at all of the text, but not at its UTF-8 and the size of its numbers.
         try:
             return _split_object(self._text)
-        except _NOT_JSON as error:
+        except NOT_JSON as error:
             fault = _fault(error)
         before, self._text = self._text, bytes(mend_surrogates(self._text))
         is_mended = before != self._text
@@ -114,7 +112,7 @@ class ObjectDecoder:
     def _value(self, raw: msgspec.Raw) -> Any:
         try:
             return _decode(raw)
-        except _NOT_JSON as error:
+        except NOT_JSON as error:
             fault = _fault(error)
         return self._fail(fault)
 

@@ -6,6 +6,9 @@ from typing import Any, NoReturn
 
 import msgspec
 
+NOT_JSON = (msgspec.MsgspecError, ValueError, RecursionError)
+"""What a decoder raises on what is no JSON, or is nested too deeply."""
+
 _HIGH = rb"\\u[dD][89abAB][\da-fA-F]{2}"
 _LOW = rb"\\u[dD][c-fC-F][\da-fA-F]{2}"
 _half_of_pair = re.compile(rb"%b(?!%b)|(?<!%b)%b" % (_HIGH, _LOW, _HIGH, _LOW))
