@@ -21,7 +21,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 from plangrep_async.emulator import Emulator
@@ -69,7 +69,8 @@ class Run:
         try:
             await asyncio.wait_for(self._process.wait(), after)
         except TimeoutError:
-            self._process.kill()
+            with suppress(ProcessLookupError):  # it may have ended in this very moment
+                self._process.kill()
         return await self._process.wait() == -signal.SIGKILL
 
     async def output(self) -> str:

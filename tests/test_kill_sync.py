@@ -81,6 +81,14 @@ async def test_what_was_stored_must_stay(tmp_path: Path) -> None:
         assert "not stored any more" in kill_sync.check(path, before, emulator, Counter())[0]
 
 
+async def test_a_run_that_ends_just_then_was_not_killed(tmp_path: Path) -> None:
+    """Whoever wants to kill it finds no process any more, and is told so."""
+    path = tmp_path / "jobs.db"
+    async with Emulator(jobs_per_project=3) as emulator, kill_sync.Run.start(emulator, path) as run:
+        assert "up to date" in await run.output()
+        assert not await run.end(0)
+
+
 def test_a_finding_is_an_exit_code(monkeypatch: pytest.MonkeyPatch) -> None:
     """The command ends with 1 when something was found."""
 
