@@ -30,10 +30,11 @@ PLACEHOLDER = "proj_01hx9z4kqr8e7m3p5n6w2v0abc"
 
 @pytest.mark.parametrize("heading", ["Run it", "Test it"])
 def test_a_command_is_one_line_that_sets_itself_up(heading: str) -> None:
-    """Each heading is followed by one fenced block of one line, beginning from nothing."""
+    """Each heading is followed by one block of one line, beginning from nothing, and no other."""
     sections = dict(re.findall(r"^## (.+)\n((?:(?!^## ).*\n)*)", README, re.MULTILINE))
     (line,) = re.match(r"\n+```sh\n(.+)\n```\n", sections[heading]).groups()  # type: ignore[union-attr]
     assert line.startswith("python3 -m venv ")
+    assert sections[heading].count("```sh\n") == 1
 
 
 def test_there_are_blocks_to_run() -> None:
