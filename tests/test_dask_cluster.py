@@ -20,7 +20,10 @@ from tests.conftest import QUICK
 from tests.secrets import LogWatch, holds, leaks
 from tests.test_dask import ids_of, jobs_of
 
-SLOW = Limits(latency=0.03)
+
+def slow(requests: int, bound: int) -> Limits:
+    """Make each answer take so long that a busy machine uses up the bound, too: 2 s in all."""
+    return Limits(latency=2 * bound / requests)
 
 
 @pytest.mark.parametrize(
@@ -32,7 +35,7 @@ def test_the_bound_is_that_of_all_workers(
 ) -> None:
     """It is used up by few threads and by many, and never exceeded."""
     with (
-        serving(projects=24, jobs_per_project=1, limits=SLOW) as emulator,
+        serving(projects=24, jobs_per_project=1, limits=slow(24, bound)) as emulator,
         cluster(workers, threads=threads),
     ):
         frame = read_jobs(
@@ -46,7 +49,8 @@ def test_the_bound_is_that_of_all_workers(
 
 def test_frames_that_are_computed_together_share_the_bound() -> None:
     """Two reads with the same bound are not twice as many requests."""
-    with serving(projects=30, jobs_per_project=1, limits=SLOW) as emulator, cluster(2, threads=2):
+    limits = slow(60, bound=4)
+    with serving(projects=30, jobs_per_project=1, limits=limits) as emulator, cluster(2, threads=2):
         frames = [
             read_jobs(emulator.project_ids, projects_per_partition=size, max_concurrency=4)
             for size in (5, 6)
@@ -67,7 +71,7 @@ def until(condition: Callable[[], object], seconds: float = 30.0) -> None:
 def test_workers_that_come_later_keep_the_bound() -> None:
     """The first one has all of it for a partition, and shares the next ones."""
     with (
-        serving(projects=40, jobs_per_project=1, limits=SLOW) as emulator,
+        serving(projects=40, jobs_per_project=1, limits=slow(40, bound=6)) as emulator,
         cluster(1) as (local, client),
     ):
         frame = read_jobs(emulator.project_ids, projects_per_partition=6, max_concurrency=6)
@@ -145,7 +149,7 @@ def test_the_key_is_nowhere_but_in_the_environment(fault: int) -> None:
 
 def test_the_leases_are_given_back() -> None:
     """After a failure, too: what comes next has all of the bound."""
-    with serving(projects=8, jobs_per_project=1, limits=SLOW) as emulator, cluster(1):
+    with serving(projects=8, jobs_per_project=1, limits=slow(8, bound=4)) as emulator, cluster(1):
         emulator.faults[emulator.project_ids[0]] = [Fault(status=500)] * QUICK.attempts
         with pytest.raises(ServerError):
             read_jobs(emulator.project_ids, max_concurrency=4, retry=QUICK).compute()
@@ -159,7 +163,7 @@ def test_the_leases_are_given_back() -> None:
 def test_a_worker_that_is_killed_costs_no_job_and_doubles_none() -> None:
     """Its partition is fetched again by another one, within the bound."""
     with (
-        serving(projects=40, jobs_per_project=3, limits=SLOW) as emulator,
+        serving(projects=40, jobs_per_project=3, limits=slow(40, bound=4)) as emulator,
         cluster(2, processes=True) as (_, client),
     ):
         stalled = emulator.project_ids[0]
