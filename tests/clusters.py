@@ -29,7 +29,7 @@ def cluster(
             n_workers=workers,
             threads_per_worker=threads,
             processes=processes,
-            dashboard_address=None,
+            dashboard_address="127.0.0.1:0",  # the default is one port, for one cluster at a time
         ) as local,
         Client(local) as client,
     ):

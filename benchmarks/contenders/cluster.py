@@ -79,7 +79,9 @@ def run(name: str, server: dict[str, Any], most: int) -> dict[str, Any]:
         with dask.config.set(scheduler="synchronous"):
             with_dask(warm_up, most)
             return _measured(lambda: with_dask(ids, most), server["pid"])
-    cluster = LocalCluster(n_workers=int(name), threads_per_worker=1, dashboard_address=None)
+    cluster = LocalCluster(
+        n_workers=int(name), threads_per_worker=1, dashboard_address="127.0.0.1:0"
+    )
     with cluster, Client(cluster) as client:
         ready = [
             client.submit(_warm_up, warm_up, most, workers=[worker], pure=False)
