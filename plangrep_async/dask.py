@@ -1,7 +1,7 @@
 """The jobs of many projects as a Dask DataFrame, each partition fetched where it is computed.
 
     jobs = read_jobs(project_ids, max_concurrency=32)
-    jobs.to_parquet("jobs", schema=job_schema(), write_index=False)
+    jobs.to_parquet("jobs", schema=job_schema(), write_index=False, overwrite=True)
 
 The bounds are those of the cluster. A `distributed.Semaphore` has a lease for each request that may
 be in flight. A partition waits for one of them, takes what is free of its fair part, which is the

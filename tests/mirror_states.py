@@ -29,9 +29,10 @@ def read(path: Path) -> State:
     """Give what is stored; nothing if there are no tables yet."""
     if not path.exists() or not rows(path, "SELECT * FROM sqlite_master"):
         return {}
-    state: State = {name: {} for (name,) in rows(path, "SELECT id FROM projects")}
-    with closing(sqlite3.connect(path)) as db:
+    with closing(sqlite3.connect(path, isolation_level=None)) as db:
         db.row_factory = sqlite3.Row
+        db.execute("BEGIN")  # both as they are at the same moment, whatever a run is doing
+        state: State = {name: {} for (name,) in db.execute("SELECT id FROM projects")}
         for row in db.execute("SELECT * FROM jobs"):
             state[row["project_id"]][row["id"]] = job_of(row), row["gone_at"] is not None
     return state

@@ -283,7 +283,7 @@ async def test_jobs_before_a_bad_one_are_printed(
 @pytest.mark.parametrize(
     ("environment", "hint"),
     [
-        ({}, "PLANGREP_API_KEY"),
+        ({}, "no API key: set PLANGREP_API_KEY, or give --api-key-file FILE"),
         ({"PLANGREP_API_KEY": ""}, "PLANGREP_API_KEY"),
         ({"PLANGREP_API_KEY": KEY, "PLANGREP_BASE_URL": "http://example.com"}, "clear text"),
         ({"PLANGREP_API_KEY": KEY, "PLANGREP_BASE_URL": "example.com"}, "must look like https://"),

@@ -112,6 +112,25 @@ async def test_the_ending_of_the_file_says_its_form(
     assert ids_in(tmp_path / name, form) == {job["id"] for job in emulator.jobs(only)}
 
 
+@pytest.mark.parametrize("name", ["jobs.csv.gz", "jobs.xlsx", "jobs.pq", "jobs.\x1b"])
+async def test_an_ending_that_is_not_known_is_refused(
+    name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """Nobody gets a table for an `.xlsx`: one line names what is known, and `--format` decides."""
+    async with Emulator(jobs_per_project=10) as emulator:
+        use(monkeypatch, emulator.base_url, emulator.api_key)
+        code, output, errors = await call(capsys, "jobs", "--all", "-o", str(tmp_path / name))
+        assert (code, output) == (2, "")
+        assert_one_line(errors)
+        assert ".csv, .parquet" in errors
+        assert "\x1b" not in errors
+        assert names_in(tmp_path) == set()
+        assert not emulator.requests
+        said = ("--format", "csv", "-o", str(tmp_path / name))
+        assert await call(capsys, "jobs", "--all", *said) == (0, "", "")
+    assert len(ids_in(tmp_path / name, "csv")) == 10
+
+
 async def test_json_is_short_for_a_format(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -275,7 +275,7 @@ def test_a_defect_is_not_a_failure() -> None:
 
 
 JOBS = "34,567 jobs"
-LIMITS = "up to 8 at once, rate: 9.6 requests/s"
+LIMITS = "up to 8 at once and 9.6 requests/s"
 
 
 def progress(**changes: object) -> Progress:
@@ -301,7 +301,7 @@ def progress(**changes: object) -> Progress:
         ),
         (
             {"projects_done": 0, "jobs": 1, "bytes": 0, "retries": 1, "requests_per_second": None},
-            "0 of 12 projects, 1 job, 0.0 MB, 1 retry, up to 8 at once, rate: free",
+            "0 of 12 projects, 1 job, 0.0 MB, 1 retry, up to 8 at once",
         ),
         (
             {"projects_total": None},
@@ -362,7 +362,7 @@ async def test_without_a_terminal_lines_tell_the_progress(
         assert written.getvalue() == last
     lines = last.splitlines()
     assert lines[0] == (
-        "plangrep-async: 0 of 3 projects, 0 jobs, 0.0 MB, 0 retries, up to 16 at once, rate: free"
+        "plangrep-async: 0 of 3 projects, 0 jobs, 0.0 MB, 0 retries, up to 16 at once"
     )
     assert lines[-1].startswith("plangrep-async: 3 of 3 projects, 30 jobs, 0.0 MB, 0 retries")
     assert "\x1b" not in last
@@ -457,7 +457,7 @@ async def test_a_picture_gives_way_to_rows_and_comes_back(monkeypatch: pytest.Mo
     assert shown.count("row\n") == 40
     last = shown[shown.rindex("\x1b[?25l") :]
     assert re.search(r"2 of 4 projects, about 0:\d\d left", MOVES.sub("", last))
-    assert "25 jobs, 0.0 MB, 0 retries, up to 1 at once, rate: free" in MOVES.sub("", last)
+    assert "25 jobs, 0.0 MB, 0 retries, up to 1 at once" in MOVES.sub("", last)
     lines = [MOVES.sub("", text) for text in re.split(r"[\r\n]", shown)]
     assert max(map(cell_len, lines)) <= 80
 

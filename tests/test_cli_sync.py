@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import signal
 from pathlib import Path
 
@@ -74,6 +75,23 @@ async def test_only_the_ids_that_were_given_are_synced(
         assert output.startswith("2 of 2 projects")
         state = read(path)
         assert {name: len(jobs) for name, jobs in state.items()} == {one: 20, two: 20, three: 20}
+
+
+@pytest.mark.parametrize("others", [[], ["proj_2"], ["--all"]])
+async def test_a_project_is_not_taken_for_the_file(
+    others: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    """Where FILE was forgotten one line says so; a database of such a name can be there."""
+    monkeypatch.chdir(tmp_path)
+    async with Emulator(jobs_per_project=3) as emulator:
+        use(monkeypatch, emulator.base_url, emulator.api_key)
+        code, output, errors = await call(capsys, "sync", "proj_1", *others)
+        assert (code, output) == (2, "")
+        assert_one_line(errors)
+        assert "FILE is missing" in errors
+        assert os.listdir(tmp_path) == []  # noqa: PTH208
+        Path.touch(tmp_path / "proj_1")
+        assert (await call(capsys, "sync", "proj_1", "--all"))[0] == 0
 
 
 async def test_projects_that_fail_are_named(

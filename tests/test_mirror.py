@@ -785,6 +785,7 @@ async def test_a_run_can_be_cancelled_at_any_moment(path: Path) -> None:
             running.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await running
+            assert [file.name for file in path.parent.glob("jobs.db-*")] == []  # all is in one
             assert running.cancelled() or listed(path) == truth
             assert not threads_of_mirrors()
             assert damage(path) == []

@@ -16,6 +16,7 @@ from typing import Annotated, Any
 import attrs
 import typer
 
+from plangrep_async._credentials import ENVIRONMENT_VARIABLE
 from plangrep_async.cli.terminal import complain
 from plangrep_async.cli.verbose import with_log
 from plangrep_async.client import AsyncPlangrep
@@ -34,6 +35,10 @@ class Access:
 
     def client(self, **options: Any) -> AsyncPlangrep:
         """Make a client; the options are those of `AsyncPlangrep`."""
+        if self._api_key is None and ENVIRONMENT_VARIABLE not in os.environ:
+            raise ConfigurationError(
+                f"no API key: set {ENVIRONMENT_VARIABLE}, or give --api-key-file FILE"
+            )
         return AsyncPlangrep(self._api_key, **options)
 
 

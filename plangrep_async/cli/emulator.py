@@ -48,7 +48,8 @@ def emulator(
             min=0.0001,
             max=1_000_000,
             metavar="N",
-            help="Refuse more than so many requests a second with 429. By default none is refused.",
+            help="Refuse more than so many requests a second with 429, after as many that may come "
+            "at once. By default none is refused.",
         ),
     ] = None,
 ) -> Coroutine[Any, Any, int]:

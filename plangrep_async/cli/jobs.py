@@ -75,7 +75,7 @@ def jobs(
         typer.Option(
             "--format",
             help="How to write the jobs; json is an object a line, as the API has it. If left out, "
-            "the ending of FILE says it, or it is a table.",
+            "the ending of FILE says it; without one it is a table.",
         ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Short for --format json.")] = False,

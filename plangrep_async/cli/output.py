@@ -35,12 +35,18 @@ _ENDINGS = {
     ".ndjson": Format.JSON,
     ".csv": Format.CSV,
     ".parquet": Format.PARQUET,
+    ".txt": Format.TABLE,
+    "": Format.TABLE,
 }
 
 
 def format_of(path: Path | None) -> Format:
-    """Tell the form from the name of the file, where there is one."""
-    return Format.TABLE if path is None else _ENDINGS.get(path.suffix.lower(), Format.TABLE)
+    """Tell the form from the ending of the file's name; it is a table where there is none."""
+    ending = "" if path is None else path.suffix.lower()
+    if ending not in _ENDINGS:
+        known = ", ".join(filter(None, _ENDINGS))
+        raise UsageError(f"{printable(ending)} is no ending of {known}: say the form by --format.")
+    return _ENDINGS[ending]
 
 
 _CONTROLS = re.compile(r"(?!\r?\n)[\x00-\x1f\x7f-\x9f]")

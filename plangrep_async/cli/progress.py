@@ -150,8 +150,8 @@ def _facts(progress: Progress) -> str:
             _count(progress.jobs, "job", "jobs"),
             f"{progress.bytes / 1e6:,.1f} MB",
             _count(progress.retries, "retry", "retries"),
-            f"up to {progress.max_in_flight} at once",
-            "rate: free" if rate is None else f"rate: {rate:,.1f} requests/s",
+            f"up to {progress.max_in_flight} at once"
+            + ("" if rate is None else f" and {rate:,.1f} requests/s"),
         ]
     )
 

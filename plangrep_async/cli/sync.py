@@ -13,6 +13,7 @@ from plangrep_async.cli.jobs import EveryProject, MaxConcurrency, ProjectIds, wa
 from plangrep_async.cli.progress import ProgressDisplay
 from plangrep_async.cli.table import number
 from plangrep_async.cli.terminal import complain
+from plangrep_async.cli.usage import UsageError
 from plangrep_async.mirror import SyncReport
 from plangrep_async.mirror import sync as sync_file
 
@@ -48,6 +49,8 @@ def sync(
     The environment variable PLANGREP_API_KEY holds the API key, unless a file does.
     PLANGREP_BASE_URL, where it is set, says where the API is.
     """
+    if file.name.startswith("proj_") and not file.exists():
+        raise UsageError("FILE is missing, and comes first: sync jobs.db PROJECT_ID.")
     wanted = wanted_projects(project_ids, every_project=every_project)
     return _sync(
         file,

@@ -109,8 +109,11 @@ class Store:
         self._db = connect(path)
 
     def close(self) -> None:
-        """Close it; what was staged is dropped."""
-        self._db.close()
+        """Close it, with all that was stored in one file; what was staged is dropped."""
+        # An interruption holds until the next statement begins, and closing is none: the
+        # write-ahead log would be left where it is.
+        with contextlib.closing(self._db):
+            self._db.execute("SELECT 1")
 
     def interrupt(self) -> None:
         """Make the statement that runs now, if any, fail; to be called from another thread."""

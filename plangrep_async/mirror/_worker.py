@@ -60,16 +60,22 @@ class Worker:
         raise MirrorError(f"{printable(str(self._path))}: {problem}")
 
     async def _end(self, *, interrupt: bool) -> None:
-        """Close the store behind all work, and wait for it even if this task is cancelled."""
-        closing = asyncio.get_running_loop().run_in_executor(self._thread, self._close)
+        """Close the store behind all work, and wait for it even if this task is cancelled.
+
+        Work is interrupted, and the closing is not: it brings all that was stored into one file.
+        """
         cancelled: asyncio.CancelledError | None = None
-        while not closing.done():
-            if interrupt and self._store is not None:
-                self._store.interrupt()
-            try:
-                await asyncio.wait({closing}, timeout=_BETWEEN_INTERRUPTIONS if interrupt else None)
-            except asyncio.CancelledError as error:
-                cancelled, interrupt = error, True
+        for last in (_nothing, self._close):
+            ended = asyncio.get_running_loop().run_in_executor(self._thread, last)
+            while not ended.done():
+                if interrupt and last is _nothing and self._store is not None:
+                    self._store.interrupt()
+                try:
+                    await asyncio.wait(
+                        {ended}, timeout=_BETWEEN_INTERRUPTIONS if interrupt else None
+                    )
+                except asyncio.CancelledError as error:
+                    cancelled, interrupt = error, True
         self._thread.shutdown()
         if cancelled is not None:
             raise cancelled
@@ -86,3 +92,7 @@ class Worker:
         if self._store is not None:
             with contextlib.suppress(sqlite3.Error):  # all is stored, and the next run will tell
                 self._store.close()
+
+
+def _nothing() -> None:
+    """Do nothing: it is done when all work before it is."""
