@@ -96,8 +96,8 @@ class Documents:
         self, path: str, take: Take[T], *, project_id: str | None = None, job_id: str | None = None
     ) -> T:
         """Send a request, as often as the policy says, and take what is wanted of its answer."""
-        fetch = self._lifetime.transport.retrying(_attempt)
-        work: Awaitable[T] = fetch(self._lifetime.transport, path, take)
+        transport = self._lifetime.transport
+        work = transport.retry(_attempt, transport, path, take)
         try:
             return await self._lifetime.run(work, doing="it waited for an answer")
         except PlangrepError as error:
@@ -120,7 +120,7 @@ class Documents:
         raise InvalidResponse(fault)
 
 
-async def _attempt(transport: Transport, path: str, take: Take[Any]) -> Any:
+async def _attempt(transport: Transport, path: str, take: Take[T]) -> T:
     body = await transport.open(path)
     try:
         return await take(body)

@@ -31,7 +31,13 @@ class Readers:
         self._max_job_bytes = max_job_bytes
         self._whole_lists: SingleFlight[tuple[Job, ...]] = SingleFlight(lifetime)
 
-    def of_jobs(self, created_after: datetime | None, on_invalid: OnInvalid | None) -> MakeReader:
+    def of_jobs(
+        self,
+        created_after: datetime | None,
+        on_invalid: OnInvalid | None,
+        *,
+        wants_current: bool = False,
+    ) -> MakeReader:
         """Give what makes the reader of a project that stops at a job."""
         check_hook("on_invalid", on_invalid, "an InvalidElement")
         oldest_wanted(None, created_after)  # refuses what is no time
@@ -43,34 +49,32 @@ class Readers:
                 after_job=after_job.id if isinstance(after_job, Job) else after_job,
                 oldest=oldest_wanted(after_job, created_after),
                 on_invalid=on_invalid,
+                wants_current=wants_current,
             )
             reader = JobReader(
-                self._lifetime.transport,
+                self._lifetime,
                 query,
                 decode=self._decode_jobs,
                 max_job_bytes=self._max_job_bytes,
                 turn=turn,
-                owner=self._lifetime,
             )
             return self._lifetime.track(reader)
 
         return make
 
-    def of_list(self, project_id: str, turn: Turn = let_others) -> JobReader:
-        """Make the reader of all jobs of a project."""
-        return self.of_jobs(None, None)(project_id, None, turn)
-
     async def whole_list(self, project_id: str, *, max_age: float) -> tuple[Job, ...]:
         """Give all jobs of a project, from one reader for all who ask at the same time."""
         check_seconds("max_age", max_age)
         jobs_path(project_id)  # refuses what is no id, and so no key
+        read = self.of_jobs(None, None)
         return await self._whole_lists.get(
-            project_id, lambda: read_all(self.of_list(project_id)), max_age=max_age
+            project_id, lambda: read_all(read(project_id, None, let_others)), max_age=max_age
         )
 
     def of_current_job(self, project_id: str, turn: Turn = let_others) -> CurrentJobReader:
         """Make the reader of the newest job of a project that is not terminal."""
-        return CurrentJobReader(self.of_list(project_id, turn))
+        read = self.of_jobs(None, None, wants_current=True)
+        return CurrentJobReader(read(project_id, None, turn))
 
     def of_many(
         self,

@@ -49,30 +49,42 @@ class Place:
         self._ids: set[str] = set()  # R
         self._anchors: set[str] = set()  # those of R that a response with the place gave
         self._is_ordered = True  # what was delivered
-        self._is_continuing = False  # whether this response follows one that was delivered from
         self._previous: datetime | None = None  # the time of the job before, in this response
+        self._is_behind = False  # whether all that was delivered lies above, here
         self.is_found = True
         """Whether this response is known to go on from what was delivered."""
-        self.is_behind = True
-        """Whether all jobs that follow in this response are to be delivered."""
+        self.is_first = True
+        """Whether nothing was delivered before this response: its jobs are, in whatever order."""
 
     def begin_response(self) -> None:
         """Begin anew at the top of a list. Raises `OrderBroken` where that cannot help."""
         self._previous = None
-        self._is_continuing = self._time is not None
-        self.is_found = self.is_behind = not self._is_continuing
+        self.is_found = self.is_first = self._time is None
+        self._is_behind = False
         if not self._is_ordered:
             raise OrderBroken("the jobs did not come from new to old")
         if len(self._ids) > MAX_TIES:
             raise OrderBroken(f"more than {MAX_TIES} jobs have the same creation time")
 
+    def takes_all(self, jobs: Sequence[Moment]) -> bool:
+        """Whether the next jobs, at least one, are all to be delivered; if not, `is_new` tells."""
+        if self._previous is None or not self._is_behind:
+            return self.is_first
+        times = [self._previous, *map(_created_at, jobs)]
+        if times != sorted(times, reverse=True):
+            return False
+        self._previous = times[-1]
+        return True
+
     def is_new(self, job: Moment) -> bool:
         """Whether the next job of this response is to be delivered."""
-        if self.is_behind or self._time is None:
+        if self.is_first or self._time is None:
             return True
         if self._previous is not None and job.created_at > self._previous:
             raise OrderBroken("the jobs do not come from new to old")
         self._previous = job.created_at
+        if self._is_behind:
+            return True
         is_known = job.id in self._ids
         if job.created_at == self._time:
             self.is_found |= job.id in self._anchors
@@ -83,7 +95,7 @@ class Place:
             return False
         if not self.is_found:
             raise PlaceNotFound
-        self.is_behind = True
+        self._is_behind = True
         return True
 
     def end_response(self) -> None:
@@ -94,15 +106,12 @@ class Place:
     def deliver(self, jobs: Sequence[Moment]) -> None:
         """Note that these jobs, at least one, are delivered now.
 
-        A broken order is of no matter in the first response; in one that continues it is
-        `OrderBroken`.
+        A broken order is of no matter in the first response, until it has to be continued.
         """
         times = list(map(_created_at, jobs))
         is_rising = self._time is not None and times[0] > self._time
         if is_rising or times != sorted(times, reverse=True):
             self._is_ordered = False
-            if self._is_continuing:
-                raise OrderBroken("the jobs do not come from new to old")
         if times[-1] != self._time:
             self._time = times[-1]
             self._ids, self._anchors = set(), set()

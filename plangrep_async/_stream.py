@@ -13,9 +13,9 @@ from plangrep_async._answer import Answer, Turn
 from plangrep_async._batch import Batch
 from plangrep_async._interrupt import Interruptible
 from plangrep_async._jsonarray import ArrayDecoder
+from plangrep_async._lifetime import Lifetime
 from plangrep_async._resume import OrderBroken, Place, PlaceNotFound
 from plangrep_async._retry import is_transient
-from plangrep_async._transport import Transport
 from plangrep_async.converter import InvalidElement
 from plangrep_async.errors import (
     ClientClosed,
@@ -43,6 +43,8 @@ class JobQuery:
     """Stop before the first job that was created earlier."""
     on_invalid: OnInvalid | None = None
     """Takes what is no job; without it the stream fails there."""
+    wants_current: bool = False
+    """Whether a job that is not terminal is what was looked for, also one born after a cut."""
 
     def stops_at(self, job: Job) -> bool:
         """Whether this job, and so all that follow it in a list from new to old, is not wanted."""
@@ -60,21 +62,18 @@ class JobReader:
 
     def __init__(
         self,
-        transport: Transport,
+        lifetime: Lifetime,
         query: JobQuery,
         *,
         decode: Callable[[bytes], Iterable[Batch[Job | InvalidElement]]],
         max_job_bytes: int,
         turn: Turn,
-        owner: object,
     ) -> None:
-        self._owner = owner  # of the connections: collected before its streams, it would close them
-        self._transport = transport
+        self._lifetime = lifetime  # collected before its streams, it would close their connections
         self._query = query
         self._decode = decode
         self._max_job_bytes = max_job_bytes
         self._turn = turn
-        self._fetch = transport.retrying(JobReader._attempt)
         self.retries = 0
         """Attempts that failed and were followed by another one."""
 
@@ -151,7 +150,7 @@ class JobReader:
         self._last_job_id = last.id
 
     async def _next_batch(self) -> Batch[Job] | None:
-        batch = await self.network.wait_for(self._fetch(self))
+        batch = await self.network.wait_for(self._lifetime.transport.retry(self._attempt))
         if batch is None and self._failure is not None:
             raise self._failure
         return batch
@@ -173,7 +172,7 @@ class JobReader:
                     self._has_failed = False
                     return jobs
         except OrderBroken as error:
-            self._failure = IncompleteResponse(f"the stream broke and cannot be continued: {error}")
+            self._failure = _out_of_order(error)
         except PlaceNotFound:
             what = self._response.what if self._response else ""
             fault = f"{what}: what was delivered last is not in the list any more"
@@ -191,8 +190,7 @@ class JobReader:
         if self._openings == _MOST_OPENINGS:
             raise OrderBroken(f"it broke {_MOST_OPENINGS} times")
         self._place.begin_response()
-        query = self._query
-        body = await self._transport.open(query.path, project_id=query.project_id)
+        body = await self._lifetime.transport.open(self._query.path)
         self._openings += 1
         self._elements = 0
         decoder = ArrayDecoder("jobs", self._decode, max_element_bytes=self._max_job_bytes)
@@ -201,8 +199,11 @@ class JobReader:
     def _select(self, batch: Batch[Job | InvalidElement]) -> Batch[Job]:
         """Take what is wanted of a batch; note the failure, or the end, that follows it."""
         first, self._elements = self._elements, self._elements + len(batch)
-        takes_all = self._query.takes_all and self._place.is_behind
-        if takes_all and InvalidElement not in map(type, batch.rows):
+        if (
+            self._query.takes_all
+            and InvalidElement not in map(type, batch.rows)
+            and self._place.takes_all(batch.rows)
+        ):
             return batch  # type: ignore[return-value]  # that is what was just seen
         jobs: list[Job] = []
         for index, element in enumerate(batch, first):
@@ -224,8 +225,17 @@ class JobReader:
                     raise PlaceNotFound  # what lies between it and the place would be lost
                 self.close()
                 break
-            elif self._place.is_new(element):
-                jobs.append(element)
+            elif self._query.wants_current and not element.status.is_terminal:
+                jobs.append(element)  # nothing above it is current, whatever was read before
+                break
+            else:
+                try:
+                    is_new = self._place.is_new(element)
+                except OrderBroken as error:
+                    self._failure = _out_of_order(error)  # after the jobs before it
+                    break
+                if is_new:
+                    jobs.append(element)
         return Batch(jobs)
 
     def _drop_response(self) -> None:
@@ -233,6 +243,10 @@ class JobReader:
             self._response.close()
             self._bytes_before += self._response.bytes_read
             self._response = None
+
+
+def _out_of_order(error: OrderBroken) -> IncompleteResponse:
+    return IncompleteResponse(f"the stream broke and cannot be continued: {error}")
 
 
 def _broken(failure: PlangrepError) -> IncompleteResponse:

@@ -123,8 +123,8 @@ MUTANTS = [
         "the place must be found",
         "B2",
         "_resume.py",
-        "            raise PlaceNotFound\n        self.is_behind = True",
-        "            pass\n        self.is_behind = True",
+        "            raise PlaceNotFound\n        self._is_behind = True",
+        "            pass\n        self._is_behind = True",
     ),
     Mutant(
         "a stop before the place is no end",

@@ -30,7 +30,7 @@ def count_wrong(reader: JobReader) -> None:
 
 def connect_too_often(reader: JobReader) -> None:
     if not connections:
-        port = URL(reader._transport._base_url).port
+        port = URL(reader._lifetime.transport._base_url).port
         connections.append(socket.create_connection(("127.0.0.1", port)))
 
 

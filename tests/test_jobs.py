@@ -143,6 +143,25 @@ async def test_the_current_job_is_the_newest_that_is_not_terminal(
         assert job == make_converter().structure(jobs(*TERMINAL[:place], status)[-1], Job)
 
 
+@pytest.mark.fault("B2")
+async def test_the_current_job_may_have_begun_since_a_cut(connect: Connect) -> None:
+    """A project that works on one job or another at every moment is never said to be idle."""
+    old, *done = reversed(jobs(*["completed"] * 6))
+    born = wire_job(-60, status="processing")
+
+    async def later(conn: Connection) -> None:
+        await conn.send(response(document([born, *reversed(done), old])))
+
+    before = [*reversed(done), old | {"status": "processing"}]
+    async with (
+        RawServer([cut_after(5, before), later]) as server,
+        connect(server.base_url) as client,
+    ):
+        job = await client.current_job(PROJECT)
+        assert job is not None
+        assert job.id == born["id"]
+
+
 async def test_without_a_current_job_the_list_is_read_to_its_end(connect: Connect) -> None:
     """And its connection serves the next request."""
     async with (

@@ -57,6 +57,35 @@ def test_jobs_born_since_are_skipped() -> None:
     assert read(place, [A, B, C, D]) == [D]
 
 
+@settings(deadline=None)
+@given(
+    st.lists(st.lists(st.integers(0, 9), min_size=1, max_size=4), max_size=6),
+    st.integers(0, 4),
+)
+def test_many_at_once_are_taken_as_one_by_one(batches: list[list[int]], cut: int) -> None:
+    """Whatever comes after a cut, in whatever order, `takes_all` leads to the same jobs."""
+
+    def deliver(*, at_once: bool) -> list[int]:
+        place, got = Place(), list[int]()
+        read(place, [job(age, age) for age in range(cut)])
+        place.begin_response()
+        try:
+            for ages in [list(range(cut)), *batches]:
+                jobs = [job(age, age) for age in ages]
+                if not jobs or (at_once and place.takes_all(jobs)):
+                    new = jobs
+                else:
+                    new = [one for one in jobs if place.is_new(one)]
+                if new:
+                    place.deliver(new)
+                got += [ages[jobs.index(one)] for one in new]
+        except (OrderBroken, PlaceNotFound) as error:
+            return [*got, -1 if isinstance(error, OrderBroken) else -2]
+        return got
+
+    assert deliver(at_once=True) == deliver(at_once=False)
+
+
 def test_before_the_first_delivery_any_response_is_the_list() -> None:
     """Nothing delivered, nothing to find: the next response counts."""
     place = Place()

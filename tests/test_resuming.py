@@ -59,6 +59,31 @@ async def test_a_cut_stream_gives_every_job_once(connect: Connect, after: int, h
         assert await ids(client) == IDS
 
 
+def broken_order(pieces: int) -> Script:
+    """Send a list in which a job is newer than the one before it, in one piece or in two."""
+    body = document([*JOBS[:8], JOBS[1] | {"id": "job_late"}, *JOBS[8:]])
+    end = body.index(b"job_late") - 10 if pieces == 2 else len(body)
+
+    async def send(conn: Connection) -> None:
+        await conn.send(head(headers=[CHUNKED]) + chunked([body[:end]], terminator=False))
+        if pieces == 2:
+            await asyncio.sleep(0.02)
+        await conn.send(chunked([body[end:]] if pieces == 2 else []))
+
+    return send
+
+
+@pytest.mark.fault("B2")
+@pytest.mark.parametrize("pieces", [1, 2])
+async def test_what_comes_before_a_broken_order_is_given(connect: Connect, pieces: int) -> None:
+    """After a cut a job that is newer than the one before it is an error, behind all before it."""
+    scripts = [cut(JOBS, 3), broken_order(pieces)]
+    async with RawServer(scripts) as server, connect(server.base_url) as client:
+        seen, error = await read_until_error(client, IncompleteResponse)
+        assert seen == IDS[:8]
+        assert "from new to old" in str(error)
+
+
 @pytest.mark.fault("B2")
 async def test_progress_resets_the_attempts(connect: Connect) -> None:
     """More cuts than attempts are fine as long as each response brings something new."""

@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime
 from random import Random
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, TypeVar, TypeVarTuple
 
 import aiohttp
 import backoff
@@ -43,9 +43,8 @@ from plangrep_async.errors import (
 
 __all__ = ["Body", "Session", "Timeouts", "Transport"]
 
-P = ParamSpec("P")
+A = TypeVarTuple("A")
 T = TypeVar("T")
-Attempt = Callable[P, Coroutine[Any, Any, T]]
 
 _CAUSE = "_cause"  # where an error keeps its cause while backoff raises it
 _SPARED = "_is_spared"  # where a throttled request notes that others were answered meanwhile
@@ -72,28 +71,13 @@ class Transport:
         self._session = session
         self._limiter = limiter
         self._timeouts = timeouts
-        self._retry = retry
         self._user_agent = user_agent
         self._budget = RetryBudget()
-        self._random = Random()  # noqa: S311  # jitter, no secret
-        self._retried: dict[Any, Any] = {}
-
-    def retrying(self, attempt: Attempt[P, T]) -> Attempt[P, T]:
-        """Wrap a coroutine function, once: transient errors are tried again as the policy says."""
-        if attempt in self._retried:
-            known: Attempt[P, T] = self._retried[attempt]
-            return known
-
-        async def go_on(failures: list[PlangrepError], *args: P.args, **kwargs: P.kwargs) -> T:
-            if failures:
-                raise failures.pop()
-            return await attempt(*args, **kwargs)
-
-        decorate = backoff.on_exception(
+        self._try_again = backoff.on_exception(
             waits,
             PlangrepError,
-            policy=self._retry,
-            random=self._random,
+            policy=retry,
+            random=Random(),  # noqa: S311  # jitter, no secret
             afford=self._budget.spend,
             is_spared=lambda error: hasattr(error, _SPARED),
             jitter=None,
@@ -102,33 +86,32 @@ class Transport:
             on_success=self._refund,
             on_giveup=_note_attempts,
             logger=None,
-        )
-        retried = decorate(go_on)
+        )(_go_on)
 
-        async def call(*args: P.args, **kwargs: P.kwargs) -> T:
-            try:
-                return await attempt(*args, **kwargs)  # mostly it succeeds, and costs nothing more
-            except PlangrepError as error:
-                failures = [error]  # which is taken out of it
-            try:
-                return await retried(failures, *args, **kwargs)
-            except PlangrepError as error:
-                failure = error
-            # The fork of backoff raises its last error `from None`.
-            failure.__cause__ = vars(failure).pop(_CAUSE, failure.__cause__)
-            try:
-                raise failure
-            finally:
-                del failure  # whose traceback has this frame: else both wait for the collector
-
-        self._retried[attempt] = call
-        return call
+    async def retry(self, attempt: Callable[[*A], Coroutine[Any, Any, T]], *args: *A) -> T:
+        """Await `attempt(*args)`; after transient errors again, as the policy says."""
+        try:
+            return await attempt(*args)  # mostly it succeeds, and costs nothing more
+        except PlangrepError as error:
+            failures = [error]  # which is taken out of it
+        try:
+            result: T = await self._try_again(failures, attempt, *args)
+        except PlangrepError as error:
+            failure = error
+        else:
+            return result
+        # The fork of backoff raises its last error `from None`.
+        failure.__cause__ = vars(failure).pop(_CAUSE, failure.__cause__)
+        try:
+            raise failure
+        finally:
+            del failure  # whose traceback has this frame: else both wait for the collector
 
     def _refund(self, details: Any) -> None:
         if details["tries"] > 1:
             self._budget.refund()
 
-    async def open(self, path: str, *, project_id: str | None = None) -> Body:
+    async def open(self, path: str) -> Body:
         """Send one GET request, when its turn comes; the answer is a success when this returns.
 
         `path` is quoted and goes below the base URL. Raises one of our errors, once.
@@ -138,12 +121,12 @@ class Transport:
         outcome: Body | PlangrepError | None = None
         try:
             key = self._credentials.version
-            outcome = await self._get(path, place, project_id)
+            outcome = await self._get(path, place)
             if isinstance(outcome, AuthenticationError) and await self._credentials.renew(key):
                 outcome = None
                 place.leave()
                 place = await self._limiter.enter()  # for it is a new request
-                outcome = await self._get(path, place, project_id)
+                outcome = await self._get(path, place)
         finally:
             if not isinstance(outcome, Body):
                 place.leave()
@@ -156,23 +139,21 @@ class Transport:
         self._budget.give_back()
         return outcome
 
-    async def _get(self, path: str, place: Place, project_id: str | None) -> Body | PlangrepError:
+    async def _get(self, path: str, place: Place) -> Body | PlangrepError:
         # An error is returned, not raised, so that no frame below this one is in its traceback.
         if not {".", ".."}.isdisjoint(path.split("/")):  # RFC 3986, section 5.2.4
             raise ConfigurationError("the id would lead to another place of the API")
         url = self._base_url.with_path(self._base_path + path, encoded=True)
         what = f"GET {printable(str(url))}"
         started = log.start()
-        outcome = await self._send(url, what, place, project_id)
+        outcome = await self._send(url, what, place)
         if started is not None:
             log.answer(what, started, outcome)
             if isinstance(outcome, Body):
                 outcome.started = started
         return outcome
 
-    async def _send(
-        self, url: URL, what: str, place: Place, project_id: str | None
-    ) -> Body | PlangrepError:
+    async def _send(self, url: URL, what: str, place: Place) -> Body | PlangrepError:
         session = self._session.get()
         await self._credentials.header()  # errors of the caller's function are not the network's
         request = session.get(
@@ -191,36 +172,30 @@ class Transport:
             async with asyncio.timeout(self._timeouts.connect + self._timeouts.read) as deadline:
                 token = header_deadline.set(deadline)
                 try:
-                    body = self._body(await request, place, what, project_id)
+                    body = Body(await request, place=place, read=self._timeouts.read, what=what)
                 finally:
                     header_deadline.reset(token)
         except (*NETWORK_ERRORS, NotSent) as error:
-            failure = connection_failure(error, what, project_id)
+            failure = connection_failure(error, what)
             _learn(place, failure)
             return failure
         except RuntimeError:
             if not session.closed:
                 raise
-            return ClientClosed("the session of this client was closed", project_id=project_id)
+            return ClientClosed("the session of this client was closed")
         if body.status == 200 and body.encoding in _ENCODINGS:
             return body
         wait = read_retry_after(body.headers.getall("Retry-After", []), datetime.now(UTC))
         # Before its text, which may take a while, and before others may have the place.
         is_spared = body.status == 429 and place.throttled(wait)
         try:
-            refusal = await self._refusal(body, what, wait, project_id)
+            refusal = await self._refusal(body, what, wait)
         finally:
             body.close()
         if is_spared:
             setattr(refusal, _SPARED, True)
         _learn(place, refusal)
         return refusal
-
-    def _body(
-        self, response: aiohttp.ClientResponse, place: Place, what: str, project_id: str | None
-    ) -> Body:
-        read = self._timeouts.read
-        return Body(response, place=place, read=read, what=what, project_id=project_id)
 
     async def _authorize(
         self, request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
@@ -229,9 +204,7 @@ class Transport:
         request.headers["Authorization"] = await self._credentials.header()
         return await handler(request)
 
-    async def _refusal(
-        self, body: Body, what: str, retry_after: float | None, project_id: str | None
-    ) -> PlangrepError:
+    async def _refusal(self, body: Body, what: str, retry_after: float | None) -> PlangrepError:
         status = body.status
         if status == 200:
             fault = "the body's Content-Encoding was not asked for"
@@ -247,9 +220,17 @@ class Transport:
                 hide=self._credentials.hide,
                 request_id=body.headers.get("X-Request-Id") or body.headers.get("Request-Id"),
                 retry_after=retry_after,
-                project_id=project_id,
             )
-        return InvalidResponse(f"{what}: {fault}", project_id=project_id)
+        return InvalidResponse(f"{what}: {fault}")
+
+
+async def _go_on(
+    failures: list[PlangrepError], attempt: Callable[[*A], Coroutine[Any, Any, T]], *args: *A
+) -> T:
+    """Raise the failure that was, as the first try, and then try."""
+    if failures:
+        raise failures.pop()
+    return await attempt(*args)
 
 
 def _learn(place: Place, refusal: PlangrepError) -> None:

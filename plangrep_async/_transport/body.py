@@ -23,7 +23,6 @@ class Body:
         place: Place,
         read: float,
         what: str,
-        project_id: str | None,
     ) -> None:
         self.status = response.status
         self.headers = response.headers
@@ -34,7 +33,6 @@ class Body:
         self._read_seconds = read
         self.what = what
         """Which request this answers, for messages."""
-        self._project_id = project_id
         self.at_end = False
         """Whether all of it was read."""
         self.bytes_read = 0
@@ -56,7 +54,7 @@ class Body:
             if self._failure is None:
                 return await self._read()
         except (*NETWORK_ERRORS, RuntimeError) as error:  # aiohttp's for a closed connection
-            self._failure = body_failure(error, self.what, self._project_id)
+            self._failure = body_failure(error, self.what)
             if isinstance(self._failure, RequestTimeout):
                 self._place.congested()
         finally:
@@ -108,4 +106,6 @@ class Body:
         """Take what arrived before the failure: aiohttp would raise it first, and again."""
         content = self._response.content
         content.set_exception(None)  # type: ignore[arg-type]  # that is how it begins
-        return content.read_nowait(READ_BYTES)
+        rest = content.read_nowait(READ_BYTES)
+        self.bytes_read += len(rest)
+        return rest

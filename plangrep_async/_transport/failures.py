@@ -51,7 +51,7 @@ async def send_once(
     raise NotSent(lost)
 
 
-def connection_failure(error: Exception, what: str, project_id: str | None) -> PlangrepError:
+def connection_failure(error: Exception, what: str) -> PlangrepError:
     """Translate what went wrong before there were headers. `what` names the request."""
     if isinstance(error, NotSent):
         error = error.error
@@ -77,21 +77,17 @@ def connection_failure(error: Exception, what: str, project_id: str | None) -> P
         failure = _encoding_failure(fault, f"{what}: the body's Content-Encoding was not asked for")
     else:
         failure = ConnectionFailed(f"{what}: the answer was no valid HTTP")
-    failure.project_id = project_id
     failure.__cause__ = cause
     return failure
 
 
-def body_failure(error: Exception, what: str, project_id: str | None) -> PlangrepError:
+def body_failure(error: Exception, what: str) -> PlangrepError:
     """Translate what went wrong while the body was read."""
     if isinstance(error, TimeoutError):
-        return RequestTimeout(f"{what}: the body stopped arriving", project_id=project_id)
+        return RequestTimeout(f"{what}: the body stopped arriving")
     if fault := _encoding_fault(error):
-        failure = _encoding_failure(fault, f"{what}: the compressed body is broken")
-    else:
-        failure = IncompleteResponse(f"{what}: the body broke off")
-    failure.project_id = project_id
-    return failure
+        return _encoding_failure(fault, f"{what}: the compressed body is broken")
+    return IncompleteResponse(f"{what}: the body broke off")
 
 
 def _is_tls_error(error: Exception) -> bool:
