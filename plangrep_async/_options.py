@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable, Iterable
 from datetime import datetime
 from inspect import iscoroutinefunction
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from cattrs import Converter
 from cattrs.errors import StructureHandlerNotFoundError
@@ -34,16 +34,16 @@ def decoder(
     )
 
 
-def check_type(name: str, value: object, expected: Any) -> None:
-    """Demand an object of this class, or union of classes."""
+def check_type(name: str, value: object, expected: type) -> None:
+    """Demand an object of this class."""
     if not isinstance(value, expected):
-        kind = getattr(expected, "__name__", "cattrs Converter")
-        raise ConfigurationError(f"{name} must be a {kind}, not a {type(value).__name__}")
+        found = type(value).__name__
+        raise ConfigurationError(f"{name} must be a {expected.__name__}, not a {found}")
 
 
 def oldest_wanted(after_job: str | Job | None, created_after: datetime | None) -> datetime | None:
     """Find the earliest creation time that is still wanted."""
-    if not isinstance(after_job, str | Job | None):
+    if not isinstance(after_job, str | Job | None) or after_job == "":
         raise ConfigurationError("after_job must be the id of a job, or a Job")
     if created_after is not None and (
         not isinstance(created_after, datetime) or created_after.utcoffset() is None
@@ -83,6 +83,6 @@ def user_agent(suffix: str | None) -> str:
     agent = f"plangrep_async/{__version__} Python/{sys.version_info[0]}.{sys.version_info[1]}"
     if suffix is None:
         return agent
-    if not suffix or not all(" " <= character <= "~" for character in suffix):
-        raise ConfigurationError("user_agent_suffix must be printable ASCII")
+    if not isinstance(suffix, str) or not (suffix.isascii() and suffix.isprintable() and suffix):
+        raise ConfigurationError("user_agent_suffix must be a text of printable ASCII")
     return f"{agent} {suffix}"

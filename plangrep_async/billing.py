@@ -111,9 +111,9 @@ _KEYS: dict[str, Callable[[Job], str | None]] = {
 
 
 def _key(by: GroupBy | tuple[GroupBy, ...]) -> Callable[[Job], Any]:
-    for name in (by,) if isinstance(by, str) else by:
-        if name not in _KEYS:
-            raise ConfigurationError(f"cannot group by {name!r}: only by {', '.join(_KEYS)}")
+    names: object = (by,) if isinstance(by, str) else by
+    if not isinstance(names, tuple) or not all(isinstance(n, str) and n in _KEYS for n in names):
+        raise ConfigurationError(f"cannot group by {by!r}: only by {', '.join(_KEYS)}, or a tuple")
     if isinstance(by, str):
         return _KEYS[by]
     keys = [_KEYS[name] for name in by]

@@ -3,7 +3,6 @@
 import ssl as tls
 from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Mapping, Sequence
 from datetime import datetime
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Self
 
 from cattrs import Converter
@@ -78,7 +77,9 @@ class AsyncPlangrep:
             del api_key, base_url  # a traceback may be shown with its variables
         check_type("timeout", timeout, Timeouts)
         check_type("retry", retry, RetryPolicy)
-        check_type("converter", converter, Converter | None)
+        rules = make_converter() if converter is None else converter
+        check_type("converter", rules, Converter)
+        check_type("trust_env", trust_env, bool)
         check_count("max_concurrency", max_concurrency, least=1)
         check_count("max_job_bytes", max_job_bytes, least=1 << 10)
         self._lifetime = Lifetime(
@@ -93,7 +94,6 @@ class AsyncPlangrep:
             max_concurrency=max_concurrency,
             user_agent=user_agent(user_agent_suffix),
         )
-        rules = make_converter() if converter is None else converter
         self._readers = Readers(self._lifetime, rules, max_job_bytes=max_job_bytes)
         self._documents = Documents(self._lifetime, rules, max_job_bytes=max_job_bytes)
 
@@ -129,7 +129,7 @@ class AsyncPlangrep:
         project_ids: Iterable[str] | AsyncIterable[str],
         *,
         on_error: OnError = "raise",
-        after_job: Mapping[str, str | Job] = MappingProxyType({}),
+        after_job: Mapping[str, str | Job] | None = None,
         created_after: datetime | None = None,
         on_invalid: OnInvalid | None = None,
         on_project_end: OnProjectEnd | None = None,
@@ -149,11 +149,12 @@ class AsyncPlangrep:
 
         Raises `ConfigurationError` here, and what an iterable of ids raises in the iteration.
         """
-        check_type("after_job", after_job, Mapping)
+        marks = {} if after_job is None else after_job
+        check_type("after_job", marks, Mapping)
         read = self._readers.of_jobs(created_after, on_invalid)
         return self._readers.of_many(
             project_ids,
-            lambda project_id, turn: read(project_id, after_job.get(project_id), turn),
+            lambda project_id, turn: read(project_id, marks.get(project_id), turn),
             on_error=on_error,
             on_project_end=on_project_end,
         )

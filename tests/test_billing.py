@@ -118,7 +118,9 @@ def test_unknown_statuses_have_groups_of_their_own() -> None:
     assert {type(key) for key in summary.groups} == {str}
 
 
-@pytest.mark.parametrize("by", ["day", ("project", "externalId"), ""])
+@pytest.mark.parametrize(
+    "by", ["day", ("project", "externalId"), "", None, ["month"], (["month"],)]
+)
 async def test_another_key_is_refused(by: Any) -> None:
     """What is no key is a `ConfigurationError` that lists those there are."""
     with pytest.raises(ConfigurationError, match="external_id"):

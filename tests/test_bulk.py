@@ -463,6 +463,39 @@ async def test_wrong_arguments_are_refused_at_once(
         assert server.connections == 0
 
 
+async def test_no_marks_are_no_marks(connect: Connect) -> None:
+    """`None` for all projects, and for one, is a list that is read to its end."""
+    none: Any = {"p000": None}
+    async with RawServer(lists(2)) as server, connect(server.base_url) as client:
+        for marks in (None, none):
+            async with client.list_jobs_many(names(1), after_job=marks) as jobs:
+                assert await by_its_project(jobs) == {"p000": ids_of("p000", 2)}
+
+
+async def test_bytes_that_had_arrived_before_a_cut_count(connect: Connect) -> None:
+    """What is read out of a broken connection was downloaded as well as the rest."""
+    body = document([wire_job(number) for number in range(150)])[:-2]
+
+    async def cut(conn: Connection) -> None:
+        await conn.send(head(headers=[CHUNKED]) + chunked([body[:20_000]], terminator=False))
+        await asyncio.sleep(0.02)
+        await conn.send(chunked([body[20_000:]], terminator=False))
+        await asyncio.sleep(0.02)
+        conn.close()
+
+    async with (
+        RawServer([cut]) as server,
+        connect(server.base_url, retry=RetryPolicy(attempts=1)) as client,
+    ):
+        async with client.list_jobs_many(names(1), on_error="collect") as jobs:
+            await anext(jobs)
+            await server.wait_until(lambda: server.accepted[0].ended is not None)
+            await asyncio.sleep(0.05)  # until the client has seen it as well
+            assert len([job async for job in jobs]) == 149
+        assert jobs.progress.bytes == len(body)
+        assert jobs.failures.keys() == {"p000"}
+
+
 async def test_marks_of_a_wrong_type_fail_their_project(connect: Connect) -> None:
     """They are looked at when its turn comes: no request is sent for it."""
     marks: Any = {"p001": 7}

@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 
 from plangrep_async.__main__ import main
-from plangrep_async.cli.access import Access
+from plangrep_async.cli.access import Access, read_key
 from plangrep_async.cli.verbose import log_line, with_log
 from plangrep_async.emulator import Emulator, Fault, Limits
+from plangrep_async.errors import ConfigurationError
 from tests.conftest import KEY, PROJECT
 from tests.test_cli import PROGRAM, SURROUNDINGS, assert_one_line, call, run, use
 from tests.test_cli_many import Screen, ids_by_project, ids_of
@@ -117,6 +118,14 @@ async def test_a_file_that_cannot_be_read_is_one_line(
     assert "--api-key-file" in errors
     assert hint in errors
     assert KEY not in errors
+
+
+def test_no_error_is_behind_the_one_of_a_file() -> None:
+    """The system's would have the name of the file, which may be the key."""
+    with pytest.raises(ConfigurationError) as caught:
+        read_key(Path(KEY))
+    assert caught.value.__context__ is None
+    assert caught.value.__cause__ is None
 
 
 @pytest.mark.skipif(os.name != "posix", reason="needs the rights of files")

@@ -357,6 +357,7 @@ async def test_the_consumers_time_never_counts(connect: Connect) -> None:
     ("options", "names"),
     [
         ({"after_job": 5}, "after_job"),
+        ({"after_job": ""}, "after_job"),
         ({"created_after": datetime(2024, 1, 1)}, "created_after"),  # noqa: DTZ001
         ({"created_after": "2024-01-01"}, "created_after"),
     ],

@@ -25,6 +25,10 @@ from plangrep_async.errors import ConfigurationError
 Command = Callable[..., Coroutine[Any, Any, int]]
 
 _LONGEST_KEY = 4096  # bytes: a device may have no end
+_ENVIRONMENT = """
+
+The environment variable PLANGREP_API_KEY holds the API key, unless a file does.
+PLANGREP_BASE_URL, where it is set, says where the API is."""
 
 
 @attrs.frozen
@@ -62,7 +66,7 @@ _OPTIONS = inspect.signature(_read_options).parameters
 
 
 def with_access(command: Command) -> Command:
-    """Give a command that takes `access` the options that this is made of."""
+    """Give a command that takes `access` the options that this is made of, and their help."""
     signature = inspect.signature(command)
     others = [one for one in signature.parameters.values() if one.name != "access"]
 
@@ -72,6 +76,7 @@ def with_access(command: Command) -> Command:
         work = command(**given, access=access)
         return with_log(work) if verbose else work
 
+    with_options.__doc__ = (inspect.getdoc(command) or "") + _ENVIRONMENT
     parameters = [*others, *_OPTIONS.values()]
     vars(with_options)["__signature__"] = signature.replace(parameters=parameters)
     return with_options
@@ -83,13 +88,15 @@ def read_key(file: Path) -> str:
     Raises `ConfigurationError`, which tells neither the content nor the name: that may be the key
     itself, given by mistake.
     """
+    problem: str | None = None
     try:
         with file.open("rb") as opened:
             mode = os.fstat(opened.fileno()).st_mode
             key = opened.read(_LONGEST_KEY + 1).decode("latin-1")
     except OSError as error:
-        reason = error.strerror
-        raise ConfigurationError(f"cannot read the file of --api-key-file: {reason}") from None
+        problem = f"cannot read the file of --api-key-file: {error.strerror}"
+    if problem is not None:  # out here, for the error has the name, and would be the context
+        raise ConfigurationError(problem)
     if len(key) > _LONGEST_KEY:
         del key  # a traceback may be shown with its variables
         raise ConfigurationError("the file of --api-key-file is too long for an API key")
