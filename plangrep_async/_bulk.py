@@ -11,7 +11,7 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Mapping
 from inspect import isawaitable
 from traceback import clear_frames
-from types import MappingProxyType, TracebackType
+from types import MappingProxyType
 from typing import Any, Literal, Self
 
 from plangrep_async._answer import Turn
@@ -103,12 +103,7 @@ class JobStream(AsyncIterator[Job]):
             worker.add_done_callback(self._note_end)
         return self
 
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         owed = self._final
         if owed not in (None, self._raised, *self._failures.values()) and not self._is_over:
             _log.warning("a stream was left before it could raise %s", type(owed).__name__)

@@ -15,6 +15,7 @@ import msgspec
 from cattrs import Converter, transform_error
 
 from plangrep_async._batch import Batch
+from plangrep_async._jsontext import NOT_JSON
 from plangrep_async._mirror import Mirror
 from plangrep_async.converter import (
     MAX_FAULTS,
@@ -50,7 +51,7 @@ def array_decoder(
         if mirror is not None:
             try:
                 return (mirror.decode(array),)
-            except (msgspec.MsgspecError, ValueError, RecursionError):
+            except NOT_JSON:
                 pass
         return structured(_split(array))
 

@@ -40,9 +40,6 @@ def billing(
 
     A project that fails is named on standard error, the sums are marked as incomplete, and the exit
     code is 1.
-
-    The environment variable PLANGREP_API_KEY holds the API key, unless a file does.
-    PLANGREP_BASE_URL, where it is set, says where the API is.
     """
     wanted = wanted_projects(project_ids, every_project=every_project)
     return _billing(

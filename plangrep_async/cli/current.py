@@ -36,9 +36,6 @@ def current(
     Projects without such a job are counted.
 
     A project that fails is named at the end on standard error, and the exit code is 1.
-
-    The environment variable PLANGREP_API_KEY holds the API key, unless a file does.
-    PLANGREP_BASE_URL, where it is set, says where the API is.
     """
     wanted = wanted_projects(project_ids, every_project=every_project)
     return _current(wanted, as_json=as_json, access=access, max_concurrency=max_concurrency)

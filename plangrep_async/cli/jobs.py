@@ -104,9 +104,6 @@ def jobs(
 
     Those of many projects come as they arrive. A project of many that fails is named at the end on
     standard error, and the exit code is 1; a FILE is then left as it was.
-
-    The environment variable PLANGREP_API_KEY holds the API key, unless a file does.
-    PLANGREP_BASE_URL, where it is set, says where the API is.
     """
     wanted = wanted_projects(project_ids, every_project=every_project)
     if as_json and form not in (None, Format.JSON):

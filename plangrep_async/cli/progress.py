@@ -6,7 +6,6 @@ those of rich, may not touch.
 
 import asyncio
 import sys
-from types import TracebackType
 from typing import Self
 
 from rich.console import Console, Group
@@ -55,12 +54,7 @@ class ProgressDisplay:
         self._wait()
         return self
 
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         if self._timer is not None:
             self._timer.cancel()
         if self._console is not None:

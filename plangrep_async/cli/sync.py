@@ -45,9 +45,6 @@ def sync(
 
     A project that fails stops no other one, is named at the end on standard error, and the exit
     code is 1.
-
-    The environment variable PLANGREP_API_KEY holds the API key, unless a file does.
-    PLANGREP_BASE_URL, where it is set, says where the API is.
     """
     if file.name.startswith("proj_") and not file.exists():
         raise UsageError("FILE is missing, and comes first: sync jobs.db PROJECT_ID.")

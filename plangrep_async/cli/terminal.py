@@ -4,7 +4,6 @@ import os
 import stat
 import sys
 from contextlib import suppress
-from types import TracebackType
 from typing import Protocol, Self, TextIO
 
 import typer
@@ -89,12 +88,7 @@ class Meter:
             pictures.append(self)
         return self
 
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.hide()
 
     def show(self, jobs: int) -> None:

@@ -6,7 +6,6 @@ import itertools
 import socket
 import time
 from collections.abc import Iterator
-from types import TracebackType
 from typing import Any, Self
 
 from aiohttp import web
@@ -176,12 +175,7 @@ class Emulator:
         self._thread = ServerThread(self)
         return self
 
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         thread, self._thread = self._thread, None
         if thread is not None:
             thread.close()
@@ -202,12 +196,7 @@ class Emulator:
             self._exit_stack = stack.pop_all()
         return self
 
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         self._base_url = None
         await self._exit_stack.aclose()
 

@@ -2,10 +2,12 @@
 
 import json
 from datetime import UTC, datetime
-from typing import Any
 
-from plangrep_async.models import Job, JobError
+from plangrep_async.converter import make_converter
+from plangrep_async.models import Job, JobError, JobFile
 
+_files = make_converter().get_unstructure_hook(tuple[JobFile, ...])
+_error = make_converter().get_unstructure_hook(JobError)
 _json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 Row = tuple[str | int | None, ...]
@@ -24,7 +26,7 @@ def row_of(job: Job, *, with_result_url: bool) -> Row:
         job.page_count,
         job.successful_page_count,
         job.billing.credits_debited,
-        _json([{"id": f.id, "fileName": f.file_name, "status": f.status} for f in job.files]),
+        _json(_files(job.files)),
         job.result_url if with_result_url else None,
         None if job.error is None else _json(_error(job.error)),
         to_text(job.created_at),
@@ -42,7 +44,3 @@ def size_of(row: Row) -> int:
 def to_text(moment: datetime) -> str:
     """Write a time in the one width of the database."""
     return moment.astimezone(UTC).isoformat(timespec="microseconds")[: -len("+00:00")] + "Z"
-
-
-def _error(error: JobError) -> Any:
-    return {"code": error.code, "message": error.message} if error.raw is None else error.raw

@@ -7,7 +7,6 @@ nothing of one that pauses.
 
 import asyncio
 from collections.abc import AsyncIterable, AsyncIterator
-from types import TracebackType
 from typing import Any, Self
 
 import attrs
@@ -93,12 +92,7 @@ class NdjsonStream(AsyncIterator[bytes]):
                 await self._leave(self._reading)
         return self
 
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         if self._reading is not None:
             await self._leave(self._reading)
 
