@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from typing import Generic, TypeVar
 
 from plangrep_async._batch import Batch
@@ -17,6 +18,17 @@ Turn = Callable[[], Awaitable[None]]
 async def let_others() -> None:
     """Give all others in the event loop a turn: while bytes are here nothing else would."""
     await asyncio.sleep(0)
+
+
+@contextmanager
+def named(body: Body) -> Iterator[None]:
+    """Say in an `InvalidResponse` of a decoder, which knows bytes only, what they answer."""
+    try:
+        yield
+    except InvalidResponse as error:
+        if not error.message.startswith(body.what):  # as it does where the body itself is broken
+            error.message = f"{body.what}: {error.message}"
+        raise
 
 
 class Answer(Generic[T]):
@@ -46,7 +58,7 @@ class Answer(Generic[T]):
             if self._owes_turn:
                 self._owes_turn = False
                 await self._turn()
-            try:
+            with named(self._body):
                 for batch in self._decoded:
                     # What else a piece holds takes no time until it is made.
                     self._owes_turn = not batch.is_lazy
@@ -54,9 +66,6 @@ class Answer(Generic[T]):
                 if self._body.at_end:
                     self._decoder.close()
                     return None
-            except InvalidResponse as error:
-                error.message = f"{self.what}: {error.message}"
-                raise
             # The bytes have no name here: a traceback may be shown with its variables.
             self._decoded = self._decoder.feed(await self._body.read())
             self._owes_turn = not self._body.at_end

@@ -66,7 +66,6 @@ class JobStream(AsyncIterator[Job]):
         self._is_over = False
 
         self._failures: dict[str, Exception] = {}
-        self._were_failures_seen = False
         self._raised: BaseException | None = None
         self._readers: set[JobReader | CurrentJobReader] = set()
         self._projects_done = 0
@@ -77,7 +76,6 @@ class JobStream(AsyncIterator[Job]):
     @property
     def failures(self) -> Mapping[str, Exception]:
         """Which projects have failed until now, and why."""
-        self._were_failures_seen |= bool(self._failures)
         return MappingProxyType(self._failures)
 
     @property
@@ -110,7 +108,7 @@ class JobStream(AsyncIterator[Job]):
         self._end(ClientClosed("this stream was left: ask for another one"))
         self._cancel_workers()  # also those who were running when it was ended from outside
         await all_done(self._workers or set())
-        if self._raises or not self._were_failures_seen:
+        if self._raises:  # else they are there to be asked for
             warn_of({n: e for n, e in self._failures.items() if e is not self._raised})
 
     def __aiter__(self) -> Self:

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from cattrs import Converter
 
-from plangrep_async._answer import Answer, let_others
+from plangrep_async._answer import Answer, let_others, named
 from plangrep_async._batch import Batch
 from plangrep_async._endpoint import PROJECTS_PATH, job_path, project_path, result_path
 from plangrep_async._jsonarray import ArrayDecoder
@@ -97,7 +97,7 @@ class Documents:
     ) -> T:
         """Send a request, as often as the policy says, and take what is wanted of its answer."""
         transport = self._lifetime.transport
-        work = transport.retry(_attempt, transport, path, take)
+        work = transport.retry.run(_attempt, transport, path, take)
         try:
             return await self._lifetime.run(work, doing="it waited for an answer")
         except PlangrepError as error:
@@ -106,12 +106,9 @@ class Documents:
 
     async def _take_one(self, key: str, decode: Decode[T], body: Body) -> T:
         text = ObjectDecoder(max_bytes=self._max_bytes, limit=self._limit)
-        try:
+        with named(body):
             await _read(body, text)
             element = _only_element(key, decode, text)
-        except InvalidResponse as error:
-            error.message = f"{body.what}: {error.message}"
-            raise
         if not isinstance(element, InvalidElement):
             return element
         fault = f"{body.what}: it is no {key}, {element.reason}"
@@ -149,13 +146,10 @@ def _only_element(key: str, decode: Decode[T], text: ObjectDecoder) -> T | Inval
 async def _take_result(max_bytes: int, body: Body) -> dict[str, Any]:
     limit = f"max_result_bytes, {max_bytes}: allow more, or save it from the job's result_url"
     text = ObjectDecoder(max_bytes=max_bytes, limit=limit)
-    try:
+    with named(body):
         await _read(body, text)
         for _ in text.decode():
             await let_others()
-    except InvalidResponse as error:
-        error.message = f"{body.what}: {error.message}"
-        raise
     if "error" in text.document and "schemaVersion" not in text.document:
         raise InvalidResponse(f'{body.what}: the answer is no result but "error"')
     return text.document

@@ -94,7 +94,6 @@ class Place:
     def __init__(self, limiter: Limiter) -> None:
         self._limiter = limiter
         self._sent = limiter.loop.time()
-        self._answers_before = limiter.pace.answers
         self._is_held = True
         self._lending: asyncio.TimerHandle | None = None
 
@@ -127,11 +126,10 @@ class Place:
         self._limiter.pace.answered(self._now())
         self._limiter.admit()  # the limit may have grown
 
-    def throttled(self, retry_after: float | None) -> bool:
-        """Note a 429; whether others were answered since this request was sent."""
+    def throttled(self, retry_after: float | None) -> None:
+        """Note a 429."""
         self._limiter.pace.throttled(self._sent, self._now(), retry_after)
         self._limiter.admit()
-        return self._limiter.pace.answers > self._answers_before
 
     def congested(self) -> None:
         """Note a 503 or a time-out."""

@@ -23,7 +23,6 @@ from plangrep_async.errors import (
 _MOST_TOKENS = 500
 _RETRY_COST = 14
 _THROTTLED_COST = 5
-_TOKENS_PER_SUCCESS = 1
 
 _TRANSIENT_STATUSES = frozenset({408, 429, 500, 502, 503, 504})
 
@@ -80,21 +79,37 @@ class RetryBudget:
     def __init__(self) -> None:
         self._tokens = _MOST_TOKENS
 
-    def spend(self, error: object) -> bool:
-        """Take what trying again after this error costs; false where there is not enough."""
-        cost = _THROTTLED_COST if isinstance(error, RateLimited) else _RETRY_COST
-        if self._tokens < cost:
+    def take(self, tokens: int) -> bool:
+        """Take some; false where there are not so many."""
+        if self._tokens < tokens:
             return False
-        self._tokens -= cost
+        self._tokens -= tokens
         return True
 
-    def give_back(self) -> None:
-        """Note a success."""
-        self._tokens = min(self._tokens + _TOKENS_PER_SUCCESS, _MOST_TOKENS)
+    def give_back(self, tokens: int) -> None:
+        """Fill some in: one for each success, besides what trying again had cost it."""
+        self._tokens = min(self._tokens + tokens, _MOST_TOKENS)
 
-    def refund(self) -> None:
-        """Note that trying again helped: what helps every time must not run out."""
-        self._tokens = min(self._tokens + _RETRY_COST, _MOST_TOKENS)
+
+class Expenses:
+    """What one call takes out of the budget."""
+
+    def __init__(self, budget: RetryBudget) -> None:
+        self._budget = budget
+        self._tokens = 0
+
+    def afford(self, error: object) -> bool:
+        """Pay for trying again after this error; false where there is not enough."""
+        cost = _THROTTLED_COST if isinstance(error, RateLimited) else _RETRY_COST
+        if not self._budget.take(cost):
+            return False
+        self._tokens += cost
+        return True
+
+    def refund(self, _: object = None) -> None:
+        """Note that it has helped in the end: what helps every time must not run out."""
+        self._budget.give_back(self._tokens)
+        self._tokens = 0
 
 
 def waits(

@@ -150,7 +150,7 @@ class JobReader:
         self._last_job_id = last.id
 
     async def _next_batch(self) -> Batch[Job] | None:
-        batch = await self.network.wait_for(self._lifetime.transport.retry(self._attempt))
+        batch = await self.network.wait_for(self._lifetime.transport.retry.run(self._attempt))
         if batch is None and self._failure is not None:
             raise self._failure
         return batch

@@ -465,8 +465,8 @@ MUTANTS = [
         "a pause begins before the place is free",
         "K10",
         "_transport/__init__.py",
-        "        is_spared = body.status == 429 and place.throttled(wait)\n",
-        "        body.close()\n        is_spared = body.status == 429 and place.throttled(wait)\n",
+        "            place.throttled(wait)  # before",
+        "            place.leave()\n            place.throttled(wait)  # before",
     ),
     Mutant(
         "throttled requests cost no attempt",
@@ -476,10 +476,24 @@ MUTANTS = [
         "failures += 1",
     ),
     Mutant(
+        "throttled requests cost no attempt, however fast the refusal",
+        "K10",
+        "_transport/retries.py",
+        "before, answers = answers, self._pace.answers",
+        "before = answers = self._pace.answers",
+    ),
+    Mutant(
+        "retries that help are paid back",
+        "C9",
+        "_retry.py",
+        "        self._budget.give_back(self._tokens)\n",
+        "        self._budget.give_back(min(self._tokens, _RETRY_COST))\n",
+    ),
+    Mutant(
         "all retries of a client have one budget",
         "K2",
         "_retry.py",
-        "if self._tokens < cost:",
+        "if self._tokens < tokens:",
         "if False:",
     ),
     Mutant(

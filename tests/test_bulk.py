@@ -23,6 +23,7 @@ from plangrep_async import (
     RetryPolicy,
     ServerError,
 )
+from plangrep_async._progress import warn_of
 from plangrep_async.converter import InvalidElement, make_converter
 from plangrep_async.emulator import Emulator
 from tests.conftest import document, wire_job
@@ -233,26 +234,25 @@ async def test_collecting_goes_on_and_says_which_failed_and_why(
             jobs.failures["p000"] = ValueError()  # type: ignore[index]  # that is the test
 
 
-@pytest.mark.parametrize("is_read", [True, False])
-async def test_failures_that_nobody_has_seen_are_logged(
-    connect: Connect, caplog: pytest.LogCaptureFixture, is_read: bool
+async def test_collected_failures_can_be_read_behind_the_block(
+    connect: Connect, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """One warning names the first five of them, and none comes where they were looked at."""
-    async with (
-        RawServer(refuses(404)) as server,
-        connect(server.base_url) as client,
-        client.list_jobs_many(names(7), on_error="collect") as jobs,
-    ):
-        assert [job async for job in jobs] == []
-        if is_read:
-            assert len(jobs.failures) == 7
-    if is_read:
+    """They are there, and leaving the block does not complain of them."""
+    async with RawServer(refuses(404)) as server, connect(server.base_url) as client:
+        async with client.list_jobs_many(names(7), on_error="collect") as jobs:
+            assert [job async for job in jobs] == []
         assert warnings(caplog) == []
-    else:
-        (warning,) = warnings(caplog)
-        assert warning.startswith("nobody has seen that 7 projects failed: p00")
-        assert warning.count("(NotFound)") == 5
-        assert warning.endswith(", and 2 more")
+        assert sorted(jobs.failures) == names(7)
+
+
+def test_a_warning_names_the_first_of_many(caplog: pytest.LogCaptureFixture) -> None:
+    """Five of them, in one line; and there is none of nothing."""
+    warn_of({})
+    warn_of({name: NotFound("gone", status=404) for name in names(7)})
+    (warning,) = warnings(caplog)
+    assert warning.startswith("nobody has seen that 7 projects failed: p000 (NotFound), ")
+    assert warning.count("(NotFound)") == 5
+    assert warning.endswith(", and 2 more")
 
 
 # Progress.

@@ -70,6 +70,14 @@ def sends(body: bytes, status: int = 200) -> Script:
     return send
 
 
+def breaks_off(body: bytes) -> Script:
+    async def send(conn: Connection) -> None:
+        await conn.send(head(headers=[CHUNKED]) + chunked([body], terminator=False))
+        conn.close()
+
+    return send
+
+
 def answers(obj: object, status: int = 200) -> Script:
     return sends(json_response(obj).partition(b"\r\n\r\n")[2], status)
 
@@ -268,6 +276,15 @@ async def test_a_limit_that_is_none_is_refused(limit: Any) -> None:
         with pytest.raises(ConfigurationError, match="max_result_bytes"):
             await client.get_job_result("job_1", max_result_bytes=limit)
         assert server.connections == 0
+
+
+@each
+async def test_a_broken_answer_names_its_request_once(connect: Connect, kind: str) -> None:
+    """Whether its HTTP breaks off or its JSON does."""
+    body = json.dumps(ANSWERS[kind]).encode()[:-3]
+    for script in (sends(body), breaks_off(body)):
+        error = await refusal(connect, kind, [script] * 3, IncompleteResponse)
+        assert str(error).count("GET ") == 1
 
 
 @pytest.mark.fault("S10")

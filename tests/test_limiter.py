@@ -119,17 +119,6 @@ async def test_a_pause_beyond_patience_fails_all_who_wait_and_come() -> None:
     assert entered == ["a"]
 
 
-async def test_a_throttled_request_knows_whether_others_were_answered() -> None:
-    """Only an answer that came after it was sent counts."""
-    limiter = Limiter(2, longest_pause=1.0)
-    other = await limiter.enter()
-    other.answered()
-    place = await limiter.enter()
-    assert not place.throttled(None)
-    other.answered()
-    assert place.throttled(None)
-
-
 def test_a_place_can_be_left_when_its_loop_is_closed() -> None:
     """A stream that is collected late does not raise."""
     limiter = Limiter(1, longest_pause=1.0)

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from plangrep_async import errors
-from plangrep_async._retry import RetryBudget, RetryPolicy, is_transient, waits
+from plangrep_async._retry import Expenses, RetryBudget, RetryPolicy, is_transient, waits
 from plangrep_async._status import status_error
 from plangrep_async._transport.timeouts import Timeouts
 from plangrep_async.errors import ConfigurationError, PlangrepError, RateLimited, ServerError
@@ -266,20 +266,22 @@ def test_the_budget_of_a_client_lets_few_retries_through_when_all_fails() -> Non
     """A full bucket pays for 35 retries of failures, or for 100 of throttled requests."""
     for error, most in [(FAILED, 35), (asked_to_wait(None), 100)]:
         budget = RetryBudget()
-        assert [budget.spend(error) for _ in range(most + 1)] == [True] * most + [False]
+        paid = [Expenses(budget).afford(error) for _ in range(most + 1)]
+        assert paid == [True] * most + [False]
 
 
 def test_successes_fill_the_budget_up_again_to_its_brim() -> None:
     """Fourteen successes pay for one retry; a client that never failed saves up no more."""
     budget = RetryBudget()
-    while budget.spend(FAILED):
+    failing = Expenses(budget)
+    while failing.afford(FAILED):
         pass
     for _ in range(14):
-        budget.give_back()
-    assert [budget.spend(FAILED), budget.spend(FAILED)] == [True, False]
+        budget.give_back(1)
+    assert [failing.afford(FAILED), failing.afford(FAILED)] == [True, False]
     for _ in range(10_000):
-        budget.give_back()
-    assert sum(budget.spend(FAILED) for _ in range(100)) == 35
+        budget.give_back(1)
+    assert sum(failing.afford(FAILED) for _ in range(100)) == 35
 
 
 def test_a_retry_that_cannot_be_afforded_ends_the_waits() -> None:
@@ -324,12 +326,14 @@ def test_without_waits_nothing_is_spared() -> None:
     assert spared_waits(RetryPolicy(attempts=3, first_wait=0.0), 1000) == []
 
 
-def test_retries_that_help_do_not_run_out() -> None:
-    """What a retry took comes back with its success, up to where it began."""
+@pytest.mark.parametrize("errors", [[FAILED], [FAILED] * 4, [FAILED, asked_to_wait(None)]])
+def test_retries_that_help_do_not_run_out(errors: list[PlangrepError]) -> None:
+    """What the retries of a call took comes back with its success, and no more than that."""
     budget = RetryBudget()
     for _ in range(1000):
-        assert budget.spend(FAILED)
-        budget.refund()
-    for _ in range(500 // 14):
-        assert budget.spend(FAILED)
-    assert not budget.spend(FAILED)
+        helped = Expenses(budget)
+        assert all(map(helped.afford, errors))
+        helped.refund()
+        helped.refund()
+    failing = Expenses(budget)
+    assert [failing.afford(FAILED) for _ in range(36)] == [True] * 35 + [False]

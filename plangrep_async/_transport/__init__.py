@@ -1,4 +1,4 @@
-"""One request at a time over aiohttp: open, read, close; every failure is one of our errors.
+"""Single requests over aiohttp: open, read, close; every failure is one of our errors.
 
 The only folder of the client that knows aiohttp and backoff. What aiohttp does by itself and must
 not do here: send a request twice, follow redirects, keep cookies, count the time of the consumer,
@@ -6,18 +6,14 @@ wait for ever on a broken body, show the Authorization header in the `repr` of a
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime
-from random import Random
-from typing import Any, TypeVar, TypeVarTuple
 
 import aiohttp
-import backoff
 from yarl import URL
 
 from plangrep_async._credentials import Credentials
 from plangrep_async._limiter import Limiter, Place
-from plangrep_async._retry import RetryBudget, RetryPolicy, is_transient, waits
+from plangrep_async._retry import RetryPolicy
 from plangrep_async._status import MAX_BODY_BYTES, read_retry_after, status_error
 from plangrep_async._transport import log
 from plangrep_async._transport.body import Body
@@ -27,6 +23,7 @@ from plangrep_async._transport.failures import (
     connection_failure,
     send_once,
 )
+from plangrep_async._transport.retries import Retries
 from plangrep_async._transport.session import Session, header_deadline
 from plangrep_async._transport.timeouts import Timeouts
 from plangrep_async.errors import (
@@ -43,11 +40,6 @@ from plangrep_async.errors import (
 
 __all__ = ["Body", "Session", "Timeouts", "Transport"]
 
-A = TypeVarTuple("A")
-T = TypeVar("T")
-
-_CAUSE = "_cause"  # where an error keeps its cause while backoff raises it
-_SPARED = "_is_spared"  # where a throttled request notes that others were answered meanwhile
 _ENCODINGS = ("", "identity", "gzip", "deflate")
 
 
@@ -72,44 +64,8 @@ class Transport:
         self._limiter = limiter
         self._timeouts = timeouts
         self._user_agent = user_agent
-        self._budget = RetryBudget()
-        self._try_again = backoff.on_exception(
-            waits,
-            PlangrepError,
-            policy=retry,
-            random=Random(),  # noqa: S311  # jitter, no secret
-            afford=self._budget.spend,
-            is_spared=lambda error: hasattr(error, _SPARED),
-            jitter=None,
-            giveup=lambda error: not is_transient(error),
-            on_backoff=log.retry,
-            on_success=self._refund,
-            on_giveup=_note_attempts,
-            logger=None,
-        )(_go_on)
-
-    async def retry(self, attempt: Callable[[*A], Coroutine[Any, Any, T]], *args: *A) -> T:
-        """Await `attempt(*args)`; after transient errors again, as the policy says."""
-        try:
-            return await attempt(*args)  # mostly it succeeds, and costs nothing more
-        except PlangrepError as error:
-            failures = [error]  # which is taken out of it
-        try:
-            result: T = await self._try_again(failures, attempt, *args)
-        except PlangrepError as error:
-            failure = error
-        else:
-            return result
-        # The fork of backoff raises its last error `from None`.
-        failure.__cause__ = vars(failure).pop(_CAUSE, failure.__cause__)
-        try:
-            raise failure
-        finally:
-            del failure  # whose traceback has this frame: else both wait for the collector
-
-    def _refund(self, details: Any) -> None:
-        if details["tries"] > 1:
-            self._budget.refund()
+        self.retry = Retries(retry, limiter.pace)
+        """Tries again what uses this transport."""
 
     async def open(self, path: str) -> Body:
         """Send one GET request, when its turn comes; the answer is a success when this returns.
@@ -136,7 +92,7 @@ class Transport:
             finally:
                 del outcome  # whose traceback has this frame
         place.answered()
-        self._budget.give_back()
+        self.retry.note_success()
         return outcome
 
     async def _get(self, path: str, place: Place) -> Body | PlangrepError:
@@ -186,14 +142,12 @@ class Transport:
         if body.status == 200 and body.encoding in _ENCODINGS:
             return body
         wait = read_retry_after(body.headers.getall("Retry-After", []), datetime.now(UTC))
-        # Before its text, which may take a while, and before others may have the place.
-        is_spared = body.status == 429 and place.throttled(wait)
+        if body.status == 429:
+            place.throttled(wait)  # before its text, which may take a while
         try:
             refusal = await self._refusal(body, what, wait)
         finally:
             body.close()
-        if is_spared:
-            setattr(refusal, _SPARED, True)
         _learn(place, refusal)
         return refusal
 
@@ -224,15 +178,6 @@ class Transport:
         return InvalidResponse(f"{what}: {fault}")
 
 
-async def _go_on(
-    failures: list[PlangrepError], attempt: Callable[[*A], Coroutine[Any, Any, T]], *args: *A
-) -> T:
-    """Raise the failure that was, as the first try, and then try."""
-    if failures:
-        raise failures.pop()
-    return await attempt(*args)
-
-
 def _learn(place: Place, refusal: PlangrepError) -> None:
     """Tell the limiter what an answer, or none, says of the server."""
     match refusal:
@@ -242,9 +187,3 @@ def _learn(place: Place, refusal: PlangrepError) -> None:
             place.congested()
         case ApiStatusError():
             place.answered()
-
-
-def _note_attempts(details: Any) -> None:
-    error = details["exception"]
-    error.attempts = details["tries"]
-    setattr(error, _CAUSE, error.__cause__)

@@ -129,7 +129,6 @@ class _Run:
                     self._take(job)
                     if len(self._rows) >= _MOST_ROWS or self._characters >= _MOST_CHARACTERS:
                         await self._stage()
-            stream.failures  # noqa: B018  # they were seen: they are in the report
             return self._report(stream.progress.bytes)
 
     async def _look_up(self, project_id: str) -> None:

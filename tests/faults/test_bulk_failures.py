@@ -1,6 +1,7 @@
 """Failures among many projects: of one, of two at the same moment, of all (K1, K2, K7)."""
 
 import asyncio
+from collections import Counter
 from typing import Any
 
 import pytest
@@ -28,6 +29,7 @@ from tests.faults.bulk import (
     refuses,
     wait_for,
 )
+from tests.faults.moody import hang_up
 from tests.faults.streams import nothing_left
 from tests.raw_server import CHUNKED, Connection, RawServer, Script, chunked, head, response
 
@@ -141,6 +143,30 @@ async def test_when_all_fail_the_requests_are_not_multiplied(connect: Connect) -
     assert set(asked(server)) == set(names(300))
 
 
+@pytest.mark.fault("C9", "K2")
+@pytest.mark.parametrize("failure", [refuses(502), hang_up], ids=["502", "FIN"])
+async def test_retries_that_help_go_on_helping(connect: Connect, failure: Script) -> None:
+    """Where each project answers at its third try, as by chance through a balancer, none fails."""
+    tries: Counter[str] = Counter()
+
+    async def third_time_lucky(conn: Connection) -> None:
+        name = project_of(conn)
+        tries[name] += 1
+        await (failure if tries[name] < 3 else lists(1))(conn)
+
+    async with (
+        nothing_left(),
+        RawServer(third_time_lucky) as server,
+        connect(
+            server.base_url,
+            retry=RetryPolicy(attempts=3, first_wait=0.0001, max_wait=0.0002, budget=20),
+        ) as client,
+        client.list_jobs_many(names(150)) as jobs,
+    ):
+        assert await by_its_project(jobs) == {name: ids_of(name, 1) for name in names(150)}
+        assert asked(server) == dict.fromkeys(names(150), 3)
+
+
 @pytest.mark.fault("K2")
 async def test_when_all_fail_the_first_one_ends_all(connect: Connect) -> None:
     """Not collected, a dead server is asked by each worker once at most for each attempt."""
@@ -207,10 +233,8 @@ async def test_two_projects_fail_at_the_same_moment(
 
 
 @pytest.mark.fault("K7")
-async def test_two_failures_that_nobody_waits_for(
-    connect: Connect, caplog: pytest.LogCaptureFixture
-) -> None:
-    """However many come at the same moment, one warning names all that are kept."""
+async def test_failures_that_nobody_waits_for_are_kept(connect: Connect) -> None:
+    """However many come at the same moment, all can be asked for when the block was left."""
     async with (
         nothing_left(),
         RawServer(together(3, refuses(404))) as server,
@@ -218,6 +242,6 @@ async def test_two_failures_that_nobody_waits_for(
         client.list_jobs_many(names(3), on_error="collect") as jobs,
     ):
         await wait_for(lambda: len(jobs._failures) == 3)
-    (warning,) = [r.getMessage() for r in caplog.records if r.levelname == "WARNING"]
-    assert warning.startswith("nobody has seen that 3 projects failed: ")
-    assert all(f"{name} (NotFound)" in warning for name in names(3))
+    assert {name: type(error) for name, error in jobs.failures.items()} == dict.fromkeys(
+        names(3), NotFound
+    )

@@ -339,6 +339,35 @@ async def test_throttled_requests_cost_no_attempt_while_others_succeed(connect: 
 
 
 @pytest.mark.fault("K10")
+async def test_a_refusal_at_once_costs_no_attempt_either(connect: Connect) -> None:
+    """Others are answered between two tries of a project, and nobody while one is on its way."""
+    answers_at: list[int] = []  # when the project was refused
+
+    async def refuse_four_times(conn: Connection) -> None:
+        pace = client._lifetime.limiter.pace
+        if len(answers_at) == 4:
+            await lists(1)(conn)
+            return
+        enough = answers_at[-1] + 1 if answers_at else 20
+        await wait_for(lambda: pace.answers >= enough)  # mostly it is so already
+        answers_at.append(pace.answers)
+        await refuses(429)(conn)
+
+    async with (
+        nothing_left(),
+        RawServer(by_project({"p000": refuse_four_times}, lists(1, delay=0.001))) as server,
+        connect(
+            server.base_url,
+            **LONG,
+            retry=RetryPolicy(attempts=2, first_wait=0.03, max_wait=0.03, budget=20),
+        ) as client,
+        client.list_jobs_many(names(300)) as jobs,
+    ):
+        assert await by_its_project(jobs) == {name: ids_of(name, 1) for name in names(300)}
+        assert asked(server) == {**dict.fromkeys(names(300), 1), "p000": 5}
+
+
+@pytest.mark.fault("K10")
 async def test_who_waits_for_a_place_waits_for_the_pause_as_well(connect: Connect) -> None:
     """The place that a 429 sets free is nobody's before its Retry-After has passed."""
     async with (
