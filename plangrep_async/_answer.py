@@ -7,7 +7,7 @@ from typing import Generic, TypeVar
 
 from plangrep_async._batch import Batch
 from plangrep_async._jsonarray import ArrayDecoder
-from plangrep_async._transport import Body
+from plangrep_async._transport import READ_BYTES, Body
 from plangrep_async.converter import InvalidElement
 from plangrep_async.errors import InvalidResponse
 
@@ -39,12 +39,15 @@ class Answer(Generic[T]):
         body: Body,
         decoder: ArrayDecoder[Batch[T | InvalidElement]],
         turn: Turn = let_others,
+        *,
+        piece_bytes: int = READ_BYTES,
     ) -> None:
         self.what = body.what
         self._body = body
         self._decoder = decoder
         self._decoded: Iterator[Batch[T | InvalidElement]] = iter(())
         self._turn = turn
+        self._piece_bytes = piece_bytes
         self._owes_turn = False  # to others, before anything is made
 
     @property
@@ -67,7 +70,7 @@ class Answer(Generic[T]):
                     self._decoder.close()
                     return None
             # The bytes have no name here: a traceback may be shown with its variables.
-            self._decoded = self._decoder.feed(await self._body.read())
+            self._decoded = self._decoder.feed(await self._body.read(self._piece_bytes))
             self._owes_turn = not self._body.at_end
 
     def close(self) -> None:

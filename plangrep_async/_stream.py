@@ -16,6 +16,7 @@ from plangrep_async._jsonarray import ArrayDecoder
 from plangrep_async._lifetime import Lifetime
 from plangrep_async._resume import OrderBroken, Place, PlaceNotFound
 from plangrep_async._retry import is_transient
+from plangrep_async._transport import HEAD_BYTES, READ_BYTES
 from plangrep_async.converter import InvalidElement
 from plangrep_async.errors import (
     ClientClosed,
@@ -55,6 +56,11 @@ class JobQuery:
     def takes_all(self) -> bool:
         """Whether no job needs a look."""
         return self.after_job is None and self.oldest is None
+
+    @property
+    def has_stop(self) -> bool:
+        """Whether the list will hardly be read to its end."""
+        return self.wants_current or not self.takes_all
 
 
 class JobReader:
@@ -194,7 +200,8 @@ class JobReader:
         self._openings += 1
         self._elements = 0
         decoder = ArrayDecoder("jobs", self._decode, max_element_bytes=self._max_job_bytes)
-        return Answer(body, decoder, self._turn)
+        piece_bytes = HEAD_BYTES if self._query.has_stop else READ_BYTES
+        return Answer(body, decoder, self._turn, piece_bytes=piece_bytes)
 
     def _select(self, batch: Batch[Job | InvalidElement]) -> Batch[Job]:
         """Take what is wanted of a batch; note the failure, or the end, that follows it."""

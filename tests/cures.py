@@ -200,7 +200,7 @@ MUTANTS = [
         "what had arrived before a cut is delivered",
         "B2 B4",
         "_transport/body.py",
-        "if rest := self._rest():",
+        "if rest := self._rest(most):",
         'if rest := b"":',
     ),
     Mutant(

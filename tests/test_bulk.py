@@ -472,6 +472,28 @@ async def test_no_marks_are_no_marks(connect: Connect) -> None:
                 assert await by_its_project(jobs) == {"p000": ids_of("p000", 2)}
 
 
+@pytest.mark.parametrize("wants", ["new", "current"])
+async def test_where_a_head_is_wanted_little_is_read(connect: Connect, wants: str) -> None:
+    """A stop, or a current job, in the first 32 KiB costs no more of the list than these."""
+    body = document(
+        [wire_job(n, status="processing" if n == 9 else "completed") for n in range(3_000)]
+    )
+
+    async def send(conn: Connection) -> None:
+        await conn.send(response(body))
+
+    async with RawServer(send) as server, connect(server.base_url) as client:
+        if wants == "new":
+            stream = client.list_jobs_many(
+                names(3), after_job=dict.fromkeys(names(3), "job_000009")
+            )
+        else:
+            stream = client.current_jobs(names(3))
+        async with stream as jobs:
+            assert len([job async for job in jobs]) == (27 if wants == "new" else 3)
+        assert 0 < jobs.progress.bytes <= 3 * (32 << 10)
+
+
 async def test_bytes_that_had_arrived_before_a_cut_count(connect: Connect) -> None:
     """What is read out of a broken connection was downloaded as well as the rest."""
     body = document([wire_job(number) for number in range(150)])[:-2]
@@ -715,7 +737,7 @@ async def test_failures_keep_no_jobs_alive(connect: Connect) -> None:
         assert len(alive) == 0
 
 
-@pytest.mark.parametrize("status", [429, 503])
+@pytest.mark.parametrize("status", [pytest.param(429, marks=pytest.mark.slow), 503])
 async def test_retries_that_help_are_not_used_up(connect: Connect, status: int) -> None:
     """Each of 100 lists is refused once: none of them fails for those before it."""
 

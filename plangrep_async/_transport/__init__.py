@@ -16,7 +16,7 @@ from plangrep_async._limiter import Limiter, Place
 from plangrep_async._retry import RetryPolicy
 from plangrep_async._status import MAX_BODY_BYTES, read_retry_after, status_error
 from plangrep_async._transport import log
-from plangrep_async._transport.body import Body
+from plangrep_async._transport.body import HEAD_BYTES, READ_BYTES, Body
 from plangrep_async._transport.failures import (
     NETWORK_ERRORS,
     NotSent,
@@ -38,7 +38,7 @@ from plangrep_async.errors import (
     printable,
 )
 
-__all__ = ["Body", "Session", "Timeouts", "Transport"]
+__all__ = ["HEAD_BYTES", "READ_BYTES", "Body", "Session", "Timeouts", "Transport"]
 
 _ENCODINGS = ("", "identity", "gzip", "deflate")
 

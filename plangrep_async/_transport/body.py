@@ -9,7 +9,9 @@ from plangrep_async._transport import log
 from plangrep_async._transport.failures import NETWORK_ERRORS, body_failure
 from plangrep_async.errors import PlangrepError, RequestTimeout
 
-READ_BYTES = 64 << 10  # taken from aiohttp's buffer at once: smaller costs speed, larger stalls
+# How much is taken from aiohttp's buffer at once: less costs speed, more stalls the loop.
+READ_BYTES = 128 << 10
+HEAD_BYTES = 32 << 10  # where the beginning is likely to be all that is wanted
 _LEAST_BYTES = 1 << 10  # what counts as progress: a body that drips byte by byte does not
 
 
@@ -43,8 +45,8 @@ class Body:
         self._waited = 0.0  # seconds, since the last progress
         self._arrived = 0  # bytes, since the last progress
 
-    async def read(self) -> bytes:
-        """Give the next bytes, at most `READ_BYTES` of them; none at a clean end.
+    async def read(self, most: int = READ_BYTES) -> bytes:
+        """Give the next bytes, at most so many; none at a clean end.
 
         Raises `RequestTimeout`, `IncompleteResponse` or `InvalidResponse`, after all bytes that
         had arrived before.
@@ -52,14 +54,14 @@ class Body:
         self._place.resume()
         try:
             if self._failure is None:
-                return await self._read()
+                return await self._read(most)
         except (*NETWORK_ERRORS, RuntimeError) as error:  # aiohttp's for a closed connection
             self._failure = body_failure(error, self.what)
             if isinstance(self._failure, RequestTimeout):
                 self._place.congested()
         finally:
             self._place.lend()
-        if rest := self._rest():
+        if rest := self._rest(most):
             return rest
         raise self._failure
 
@@ -86,14 +88,14 @@ class Body:
             log.end(self.what, self.started, self.bytes_read, how)
             self.started = None  # once
 
-    async def _read(self) -> bytes:
+    async def _read(self, most: int) -> bytes:
         content = self._response.content
-        piece = content.read_nowait(READ_BYTES)
+        piece = content.read_nowait(most)
         if not piece:
             loop = asyncio.get_running_loop()
             started = loop.time()
             async with asyncio.timeout(self._read_seconds - self._waited):
-                piece = await content.read(READ_BYTES)
+                piece = await content.read(most)
             self._waited += loop.time() - started
         self.bytes_read += len(piece)
         self._arrived += len(piece)
@@ -102,10 +104,10 @@ class Body:
         self.at_end = not piece
         return piece
 
-    def _rest(self) -> bytes:
+    def _rest(self, most: int) -> bytes:
         """Take what arrived before the failure: aiohttp would raise it first, and again."""
         content = self._response.content
         content.set_exception(None)  # type: ignore[arg-type]  # that is how it begins
-        rest = content.read_nowait(READ_BYTES)
+        rest = content.read_nowait(most)
         self.bytes_read += len(rest)
         return rest

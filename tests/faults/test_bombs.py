@@ -81,7 +81,7 @@ async def test_others_get_their_turn_while_a_list_is_decoded(connect: Connect, u
 
 @pytest.mark.fault("L9")
 async def test_others_get_their_turn_after_each_piece(connect: Connect) -> None:
-    """Typical jobs are made in C, and yet no more of them at once than 64 KiB can hold."""
+    """Typical jobs are made in C, and yet no more of them at once than 128 KiB can hold."""
     body = document([wire_job(number) for number in range(3_000)])
     turns = Turns()
 
@@ -96,7 +96,7 @@ async def test_others_get_their_turn_after_each_piece(connect: Connect) -> None:
         async for _ in jobs:
             turns.count()
         others.cancel()
-    assert 0 < turns.most <= (64 << 10) / (len(body) / 3_000) + 2
+    assert 0 < turns.most <= (128 << 10) / (len(body) / 3_000) + 2
 
 
 @pytest.mark.fault("L9")
