@@ -15,9 +15,9 @@ _AT_ONCE = 64  # elements, of about five objects each
 
 
 class Batch(Generic[T_co]):
-    """Elements in order: `make` turns some rows into as many objects; without it rows are them.
+    """Elements in order: `make` turns some rows into as many objects.
 
-    To be iterated once, for that frees the rows.
+    Without `make` the rows are the elements. To be iterated once, for that frees the rows.
     """
 
     def __init__(

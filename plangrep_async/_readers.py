@@ -23,7 +23,7 @@ MakeReader = Callable[[str, str | Job | None, Turn], JobReader]
 
 
 class Readers:
-    """Makes the readers of one client. They end with its lifetime, and that not before them."""
+    """A reader ends with the client's lifetime, which it keeps alive."""
 
     def __init__(self, lifetime: Lifetime, converter: Converter, *, max_job_bytes: int) -> None:
         self._lifetime = lifetime

@@ -120,8 +120,8 @@ def waits(
 ) -> Generator[float, Any, None]:
     """Give the wait after each failed try, whose error is sent in; end where patience ends.
 
-    An error that `is_spared` costs time, and neither an attempt nor what `afford` would take: as
-    long as there are waits that take time.
+    A spared error costs time, but neither an attempt nor what `afford` would take, unless
+    `first_wait` is 0.
     `afford` is asked last, with the error, before a wait is given. In the form of `backoff`'s wait
     generators: the first value is no wait.
     """

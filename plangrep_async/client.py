@@ -204,11 +204,17 @@ class AsyncPlangrep:
             yield project
 
     async def get_project(self, project_id: str) -> Project:
-        """Give one project."""
+        """Give one project as it is now.
+
+        Raises `NotFound` where this organisation has none of that id.
+        """
         return await self._documents.project(project_id)
 
     async def get_job(self, job_id: str) -> Job:
-        """Give one job as it is now. One that is no job raises `InvalidJob`, with `index` 0."""
+        """Give one job as it is now. One that is no job raises `InvalidJob`, with `index` 0.
+
+        Raises `NotFound` where this organisation has none of that id.
+        """
         return await self._documents.job(job_id)
 
     async def get_job_result(

@@ -196,7 +196,7 @@ def _tuple(tp: Any, converter: Converter) -> Hook:
             if len(faults) == MAX_FAULTS:
                 break  # cattrs would go on, at 2 KB of memory for each
         if faults:
-            raise IterableValidationError("While structuring files", faults, tp)
+            raise IterableValidationError(f"While structuring {tp!r}", faults, tp)
         return tuple(items)
 
     _made_here[id(hook)] = hook

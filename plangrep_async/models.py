@@ -1,7 +1,8 @@
 """Job and its parts, Project and its runtime: plain values, as the Plangrep API documents them.
 
 The models know nothing of JSON: `converter.py` holds the rules of the wire. All of them are
-frozen, compare by value and take keyword arguments only. Datetimes are aware and in UTC.
+frozen, compare by value and take keyword arguments only. Datetimes are aware and in UTC. What an
+answer leaves out has its default; fields without one must be there.
 """
 
 from datetime import datetime
@@ -81,9 +82,11 @@ class JobFile:
     """One uploaded file of a job."""
 
     id: str = ""
+    """Empty where the answer has none."""
     file_name: str = ""
     """The name that the uploader gave; any text."""
     status: str = ""
+    """The API's own text, which is not documented; empty where the answer has none."""
 
 
 @attrs.frozen(kw_only=True)
@@ -103,10 +106,13 @@ class Job:
     """One processing job of a project."""
 
     id: str
+    """`job_…`, what `get_job` takes."""
     external_id: str | None = None
     """The caller's own correlation id, at most 180 characters; None where none was given."""
     status: JobStatus
+    """As of this answer; final once it `is_terminal`."""
     project_id: str
+    """`proj_…`, the project that it belongs to."""
     limits: JobLimits = JobLimits()
     page_count: int = 0
     """Pages found in all files."""
@@ -117,8 +123,11 @@ class Job:
     result_url: str | None = attrs.field(default=None, repr=False)
     """Pre-signed address of the result. A secret: its query carries a token."""
     error: JobError | None = None
+    """None where the API tells of no error."""
     created_at: datetime
+    """Lists are ordered by it, newest first."""
     updated_at: datetime
+    """When the job changed last."""
     completed_at: datetime | None = None
     """None until the job is terminal."""
     expires_at: datetime | None = None
@@ -132,6 +141,7 @@ class ProjectRuntime:
     status: str = ""
     """`starting` or `running`; other texts may come."""
     upgrade_status: str | None = None
+    """The text `none`, or None; other texts may come."""
 
 
 @attrs.frozen(kw_only=True)
@@ -139,11 +149,15 @@ class Project:
     """One project of the organisation."""
 
     id: str
+    """`proj_…`, what all calls for a project take."""
     name: str = ""
+    """For people; empty where the answer has none."""
     project_kind: str = ""
     """`open_api` for projects made through the API."""
     status: str
     """`provisioning` or `ready`; other texts may come."""
     runtime: ProjectRuntime = ProjectRuntime()
     created_at: datetime
+    """When the project was made."""
     updated_at: datetime
+    """When the project changed last."""

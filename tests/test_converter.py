@@ -235,6 +235,14 @@ def test_files_must_be_an_array(files: Any) -> None:
     assert fault.endswith(" @ $.files")
 
 
+def test_a_bad_list_names_its_type() -> None:
+    """cattrs' own error of a list says what was made there, for who converts by hand."""
+    files = tuple[JobFile, ...]
+    with pytest.raises(cattrs.IterableValidationError, match="While structuring") as raised:
+        make_converter().structure([{"id": 1}], files)
+    assert raised.value.message == f"While structuring {files!r}"
+
+
 def test_faults_are_all_named() -> None:
     """Every fault of an object is named, with its path, in the order of the fields."""
     wire = full(Job, limits={"maxFiles": "3"}, files=[{}, {"id": 1, "status": None}], updatedAt="x")

@@ -37,7 +37,9 @@ class SyncReport:
     jobs: int
     """Jobs that were read of them; most of these are stored already, except in a first run."""
     new: int
+    """Jobs of them that were not stored before."""
     changed: int
+    """Jobs of them that were stored otherwise, or as gone."""
     gone: int
     """Jobs that were found not to be listed any more."""
     superseded: int
