@@ -16,7 +16,7 @@ from plangrep_async.errors import IncompleteResponse, InvalidResponse
 
 _SPACE = b" \t\n\r"  # RFC 8259, section 2
 _TELLING = ("error", "errors", "message", "code", "detail")  # names that say what it is instead
-_AT_ONCE = 64 << 10  # bytes of elements that are made between two turns of others
+_BYTES_AT_ONCE = 64 << 10  # of elements that are made between two turns of others
 
 _split_object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _split_list = msgspec.json.Decoder(list[msgspec.Raw]).decode
@@ -74,7 +74,7 @@ class ObjectDecoder:
             for element in _split_list(raw):
                 add(self._value(element))
                 done += memoryview(element).nbytes
-                if done > _AT_ONCE:
+                if done > _BYTES_AT_ONCE:
                     done = 0
                     yield
         yield

@@ -1,7 +1,7 @@
 """Where requests wait for their turn: one queue a client, in order of arrival.
 
 `_pace.py` decides, and nothing but waiting is done here, before any connection is asked for: so no
-time-out counts it. A request holds a place while the server is waited for. It lends the place out
+time-out counts it. A request holds a permit while the server is waited for. It lends the permit out
 while its answer waits for the consumer, and takes it back without waiting: streams that are read
 in any order, nested or in turn, cannot lock each other out.
 """
@@ -12,7 +12,7 @@ from collections import OrderedDict
 from plangrep_async._pace import Pace
 from plangrep_async.errors import RateLimited
 
-_PATIENCE = 0.01  # seconds that a consumer may take before its stream's place is lent out
+_PATIENCE = 0.01  # seconds that a consumer may take before its stream's permit is lent out
 
 
 class Limiter:
@@ -36,12 +36,12 @@ class Limiter:
             self._loop = asyncio.get_running_loop()
         return self._loop
 
-    async def enter(self) -> "Place":
+    async def enter(self) -> "Permit":
         """Wait for the turn of a new request. Raises `RateLimited` where that would be too long."""
         now = self.loop.time()
         if not self._waiting and self.pace.delay(now) <= 0:
             self.pace.start(now)
-            return Place(self)
+            return Permit(self)
         turn = self.loop.create_future()
         self._waiting[turn] = None
         self.admit()
@@ -50,9 +50,9 @@ class Limiter:
         except asyncio.CancelledError:
             self._waiting.pop(turn, None)
             if not turn.cancelled() and turn.exception() is None:  # its turn came all the same
-                Place(self).leave()
+                Permit(self).leave()
             raise
-        return Place(self)
+        return Permit(self)
 
     def admit(self) -> None:
         """Let in whose turn it is; to be called when anything has changed."""
@@ -88,7 +88,7 @@ class Limiter:
                 )
 
 
-class Place:
+class Permit:
     """One request that is in flight. Its owner leaves it, at the latest, when all is over."""
 
     def __init__(self, limiter: Limiter) -> None:
@@ -98,7 +98,7 @@ class Place:
         self._lending: asyncio.TimerHandle | None = None
 
     def resume(self) -> None:
-        """Wait for the server again, with the place or without."""
+        """Wait for the server again, with the permit or without."""
         if self._lending is not None:
             self._lending.cancel()
             self._lending = None
@@ -107,12 +107,12 @@ class Place:
             self._limiter.pace.enter(self._now())
 
     def lend(self) -> None:
-        """Wait for the consumer: if it takes long, others may have the place."""
+        """Wait for the consumer: if it takes long, others may have the permit."""
         if self._is_held:
             self._lending = self._limiter.loop.call_later(_PATIENCE, self.leave)
 
     def leave(self) -> None:
-        """Give the place up; any number of times."""
+        """Give the permit up; any number of times."""
         if self._lending is not None:
             self._lending.cancel()
             self._lending = None

@@ -41,7 +41,7 @@ class PlaceNotFound(Exception):
     """Raised when this response does not tell where to go on; another one may."""
 
 
-class Place:
+class ResumePoint:
     """How far one list was delivered, over all the responses it takes."""
 
     def __init__(self) -> None:

@@ -14,7 +14,7 @@ from plangrep_async._batch import Batch
 from plangrep_async._interrupt import Interruptible
 from plangrep_async._jsonarray import ArrayDecoder
 from plangrep_async._lifetime import Lifetime
-from plangrep_async._resume import OrderBroken, Place, PlaceNotFound
+from plangrep_async._resume import OrderBroken, PlaceNotFound, ResumePoint
 from plangrep_async._retry import is_transient
 from plangrep_async._transport import HEAD_BYTES, READ_BYTES
 from plangrep_async.converter import InvalidElement
@@ -86,7 +86,7 @@ class JobReader:
         self._response: Answer[Job] | None = None
         self._elements = 0  # how many of them the response gave
         self._failure: Exception | None = None  # to be raised after all that came before it
-        self._place = Place()
+        self._point = ResumePoint()
         self._openings = 0
         self._delivered = 0
         self._last_job_id: str | None = None
@@ -171,10 +171,10 @@ class JobReader:
                     self._response = await self._open()
                 batch = await self._response.next_batch()
                 if batch is None:
-                    self._place.end_response()
+                    self._point.end_response()
                     break
                 if jobs := self._select(batch):
-                    self._place.deliver(jobs.rows)
+                    self._point.deliver(jobs.rows)
                     self._has_failed = False
                     return jobs
         except OrderBroken as error:
@@ -195,7 +195,7 @@ class JobReader:
     async def _open(self) -> Answer[Job]:
         if self._openings == _MOST_OPENINGS:
             raise OrderBroken(f"it broke {_MOST_OPENINGS} times")
-        self._place.begin_response()
+        self._point.begin_response()
         body = await self._lifetime.transport.open(self._query.path)
         self._openings += 1
         self._elements = 0
@@ -209,13 +209,13 @@ class JobReader:
         if (
             self._query.takes_all
             and InvalidElement not in map(type, batch.rows)
-            and self._place.takes_all(batch.rows)
+            and self._point.takes_all(batch.rows)
         ):
             return batch  # type: ignore[return-value]  # that is what was just seen
         jobs: list[Job] = []
         for index, element in enumerate(batch, first):
             if isinstance(element, InvalidElement):
-                if not self._place.is_found:
+                if not self._point.is_found:
                     continue  # it was reported, or raised, in the response before
                 if self._query.on_invalid is None:
                     self._failure = InvalidJob(
@@ -228,7 +228,7 @@ class JobReader:
                     self._failure = error
                     break
             elif self._query.stops_at(element):
-                if not self._place.is_found:
+                if not self._point.is_found:
                     raise PlaceNotFound  # what lies between it and the place would be lost
                 self.close()
                 break
@@ -237,7 +237,7 @@ class JobReader:
                 break
             else:
                 try:
-                    is_new = self._place.is_new(element)
+                    is_new = self._point.is_new(element)
                 except OrderBroken as error:
                     self._failure = _out_of_order(error)  # after the jobs before it
                     break

@@ -130,7 +130,7 @@ MUTANTS = [
         "a stop before the place is no end",
         "B2",
         "_stream.py",
-        "if not self._place.is_found:\n                    raise PlaceNotFound",
+        "if not self._point.is_found:\n                    raise PlaceNotFound",
         "if False:\n                    raise PlaceNotFound",
     ),
     Mutant(
@@ -420,7 +420,7 @@ MUTANTS = [
         "else:",
     ),
     Mutant(
-        "places are lent out while the consumer works",
+        "permits are lent out while the consumer works",
         "K8",
         "_limiter.py",
         "self._lending = self._limiter.loop.call_later(_PATIENCE, self.leave)",
@@ -430,7 +430,7 @@ MUTANTS = [
         "a turn that comes with a cancellation is given back",
         "K6",
         "_limiter.py",
-        "                Place(self).leave()\n",
+        "                Permit(self).leave()\n",
         "                pass\n",
     ),
     Mutant(
@@ -462,11 +462,11 @@ MUTANTS = [
         "pass",
     ),
     Mutant(
-        "a pause begins before the place is free",
+        "a pause begins before the permit is free",
         "K10",
         "_transport/__init__.py",
-        "            place.throttled(wait)  # before",
-        "            place.leave()\n            place.throttled(wait)  # before",
+        "            permit.throttled(wait)  # before",
+        "            permit.leave()\n            permit.throttled(wait)  # before",
     ),
     Mutant(
         "throttled requests cost no attempt",
@@ -626,8 +626,8 @@ MUTANTS = [
         "large documents are decoded in steps",
         "L9",
         "_jsonobject.py",
-        "_AT_ONCE = 64 << 10",
-        "_AT_ONCE = 1 << 30",
+        "_BYTES_AT_ONCE = 64 << 10",
+        "_BYTES_AT_ONCE = 1 << 30",
     ),
     Mutant(
         "a list ends with its current job",

@@ -9,7 +9,7 @@ import pytest
 from yarl import URL
 
 from plangrep_async import ClientClosed
-from plangrep_async._resume import Place
+from plangrep_async._resume import ResumePoint
 from plangrep_async._stream import JobReader
 from tests import chaos
 from tests.chaos_plan import draw_plan
@@ -20,7 +20,7 @@ from tests.test_chaos_story import names
 connections: list[socket.socket] = []
 
 
-def deliver_all(_: Place, __: Any) -> bool:
+def deliver_all(_: ResumePoint, __: Any) -> bool:
     return True
 
 
@@ -37,7 +37,7 @@ def connect_too_often(reader: JobReader) -> None:
 @pytest.mark.parametrize(
     ("broken", "expected"),
     [
-        ((Place, "is_new", deliver_all), "twice"),
+        ((ResumePoint, "is_new", deliver_all), "twice"),
         ((JobReader, "check", count_wrong), "delivered"),
         ((JobReader, "check", connect_too_often), "open"),
         ((JobReader, "check", connect_too_often), "left behind"),

@@ -1,21 +1,21 @@
-"""Waiting for a turn: in order, with places that are lent out and come back."""
+"""Waiting for a turn: in order, with permits that are lent out and come back."""
 
 import asyncio
 
 import pytest
 
 from plangrep_async import RateLimited
-from plangrep_async._limiter import Limiter, Place
+from plangrep_async._limiter import Limiter, Permit
 from tests.faults.streams import turns
 
 
-async def queue_up(limiter: Limiter, names: str, entered: list[str]) -> list[asyncio.Task[Place]]:
+async def queue_up(limiter: Limiter, names: str, entered: list[str]) -> list[asyncio.Task[Permit]]:
     """Let one task for each name wait for its turn, in this order."""
 
-    async def enter(name: str) -> Place:
-        place = await limiter.enter()
+    async def enter(name: str) -> Permit:
+        permit = await limiter.enter()
         entered.append(name)
-        return place
+        return permit
 
     tasks = [asyncio.create_task(enter(name)) for name in names]
     await turns()
@@ -23,7 +23,7 @@ async def queue_up(limiter: Limiter, names: str, entered: list[str]) -> list[asy
 
 
 async def test_turns_come_in_the_order_of_arrival() -> None:
-    """Two places: the third waits for the first to leave, the fourth for the next."""
+    """Two permits: the third waits for the first to leave, the fourth for the next."""
     limiter, entered = Limiter(2, longest_pause=1.0), list[str]()
     tasks = await queue_up(limiter, "abcd", entered)
     assert entered == ["a", "b"]
@@ -49,8 +49,8 @@ async def test_who_gives_up_waiting_lets_the_next_one_in() -> None:
     assert limiter.pace.in_flight == 0
 
 
-async def test_leaving_twice_frees_one_place() -> None:
-    """A place that was given up stays given up."""
+async def test_leaving_twice_frees_one_permit() -> None:
+    """A permit that was given up stays given up."""
     limiter, entered = Limiter(1, longest_pause=1.0), list[str]()
     (first, *_) = await queue_up(limiter, "abc", entered)
     first.result().leave()
@@ -59,23 +59,23 @@ async def test_leaving_twice_frees_one_place() -> None:
     assert entered == ["a", "b"]
 
 
-async def test_a_place_is_lent_out_and_comes_back_without_waiting() -> None:
+async def test_a_permit_is_lent_out_and_comes_back_without_waiting() -> None:
     """Whose consumer takes its time lets another one in, and goes on beside it."""
     limiter, entered = Limiter(1, longest_pause=1.0), list[str]()
     first, second = await queue_up(limiter, "ab", entered)
-    place = first.result()
-    place.lend()
+    permit = first.result()
+    permit.lend()
     await asyncio.wait_for(second, 2.0)
     assert limiter.pace.in_flight == 1
-    place.resume()
+    permit.resume()
     assert limiter.pace.in_flight == 2
-    place.leave()
+    permit.leave()
     second.result().leave()
     assert limiter.pace.in_flight == 0
 
 
 async def test_who_comes_back_at_once_never_let_go() -> None:
-    """A consumer that is quick keeps the place of its stream."""
+    """A consumer that is quick keeps the permit of its stream."""
     limiter, entered = Limiter(1, longest_pause=1.0), list[str]()
     first, _ = await queue_up(limiter, "ab", entered)
     for _ in range(50):
@@ -119,29 +119,29 @@ async def test_a_pause_beyond_patience_fails_all_who_wait_and_come() -> None:
     assert entered == ["a"]
 
 
-def test_a_place_can_be_left_when_its_loop_is_closed() -> None:
+def test_a_permit_can_be_left_when_its_loop_is_closed() -> None:
     """A stream that is collected late does not raise."""
     limiter = Limiter(1, longest_pause=1.0)
 
-    async def enter() -> Place:
-        place = await limiter.enter()
+    async def enter() -> Permit:
+        permit = await limiter.enter()
         asyncio.get_running_loop().create_task(limiter.enter())
         await turns()
-        place.lend()
-        return place
+        permit.lend()
+        return permit
 
-    place = asyncio.run(enter())
-    place.leave()
+    permit = asyncio.run(enter())
+    permit.leave()
     assert limiter.pace.in_flight == 0
 
 
 async def test_an_answer_that_raises_the_limit_lets_the_next_one_in() -> None:
     """Nobody has to leave for that."""
     limiter, entered = Limiter(2, longest_pause=1.0), list[str]()
-    place = await limiter.enter()
-    place.congested()
+    permit = await limiter.enter()
+    permit.congested()
     await queue_up(limiter, "a", entered)
     assert entered == []
-    place.answered()
+    permit.answered()
     await turns()
     assert entered == ["a"]

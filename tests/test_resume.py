@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from plangrep_async._resume import MAX_TIES, OrderBroken, Place, PlaceNotFound
+from plangrep_async._resume import MAX_TIES, OrderBroken, PlaceNotFound, ResumePoint
 from plangrep_async.models import Job, JobStatus
 
 START = datetime(2024, 11, 2, tzinfo=UTC)
@@ -26,16 +26,16 @@ def job(job_id: object, age: int) -> Job:
     )
 
 
-def read(place: Place, response: Sequence[Job], upto: int | None = None) -> list[Job]:
+def read(point: ResumePoint, response: Sequence[Job], upto: int | None = None) -> list[Job]:
     """Read a response, or its beginning, one job at a time; give what is to be delivered."""
-    place.begin_response()
+    point.begin_response()
     got = []
     for one in response[:upto]:
-        if place.is_new(one):
-            place.deliver([one])
+        if point.is_new(one):
+            point.deliver([one])
             got.append(one)
     if upto is None:
-        place.end_response()
+        point.end_response()
     return got
 
 
@@ -45,16 +45,16 @@ A, B, C, D, E = (job(name, age) for age, name in enumerate("ABCDE"))
 @pytest.mark.parametrize("cut", range(6))
 def test_a_list_that_did_not_change_goes_on_where_it_was_cut(cut: int) -> None:
     """What was delivered before a cut, and after it, is the list, once."""
-    place = Place()
-    before = read(place, [A, B, C, D, E], cut)
-    assert before + read(place, [A, B, C, D, E]) == [A, B, C, D, E]
+    point = ResumePoint()
+    before = read(point, [A, B, C, D, E], cut)
+    assert before + read(point, [A, B, C, D, E]) == [A, B, C, D, E]
 
 
 def test_jobs_born_since_are_skipped() -> None:
     """A job newer than what was delivered was not in the list that the stream began with."""
-    place = Place()
-    read(place, [B, C, D], 2)
-    assert read(place, [A, B, C, D]) == [D]
+    point = ResumePoint()
+    read(point, [B, C, D], 2)
+    assert read(point, [A, B, C, D]) == [D]
 
 
 @settings(deadline=None)
@@ -66,18 +66,18 @@ def test_many_at_once_are_taken_as_one_by_one(batches: list[list[int]], cut: int
     """Whatever comes after a cut, in whatever order, `takes_all` leads to the same jobs."""
 
     def deliver(*, at_once: bool) -> list[int]:
-        place, got = Place(), list[int]()
-        read(place, [job(age, age) for age in range(cut)])
-        place.begin_response()
+        point, got = ResumePoint(), list[int]()
+        read(point, [job(age, age) for age in range(cut)])
+        point.begin_response()
         try:
             for ages in [list(range(cut)), *batches]:
                 jobs = [job(age, age) for age in ages]
-                if not jobs or (at_once and place.takes_all(jobs)):
+                if not jobs or (at_once and point.takes_all(jobs)):
                     new = jobs
                 else:
-                    new = [one for one in jobs if place.is_new(one)]
+                    new = [one for one in jobs if point.is_new(one)]
                 if new:
-                    place.deliver(new)
+                    point.deliver(new)
                 got += [ages[jobs.index(one)] for one in new]
         except (OrderBroken, PlaceNotFound) as error:
             return [*got, -1 if isinstance(error, OrderBroken) else -2]
@@ -88,58 +88,58 @@ def test_many_at_once_are_taken_as_one_by_one(batches: list[list[int]], cut: int
 
 def test_before_the_first_delivery_any_response_is_the_list() -> None:
     """Nothing delivered, nothing to find: the next response counts."""
-    place = Place()
-    read(place, [B, C], 0)
-    assert read(place, [A, B, C]) == [A, B, C]
-    assert place.is_found
+    point = ResumePoint()
+    read(point, [B, C], 0)
+    assert read(point, [A, B, C]) == [A, B, C]
+    assert point.is_found
 
 
 def test_several_cuts_in_one_stream() -> None:
     """Each response goes on from all that was delivered so far."""
-    place = Place()
-    got = [read(place, [A, B, C, D, E], 2), read(place, [A, B, C, D, E], 4)]
-    assert [*got, read(place, [A, B, C, D, E])] == [[A, B], [C, D], [E]]
+    point = ResumePoint()
+    got = [read(point, [A, B, C, D, E], 2), read(point, [A, B, C, D, E], 4)]
+    assert [*got, read(point, [A, B, C, D, E])] == [[A, B], [C, D], [E]]
 
 
 def test_jobs_of_one_moment_are_told_by_their_ids() -> None:
     """A cut among jobs with the same time gives the others of that time, in any order."""
     one, two, three = (job(name, 1) for name in ("x", "y", "z"))
-    place = Place()
-    read(place, [A, one, two, three, D], 3)
-    assert read(place, [A, three, two, one, D]) == [three, D]
+    point = ResumePoint()
+    read(point, [A, one, two, three, D], 3)
+    assert read(point, [A, three, two, one, D]) == [three, D]
 
 
 def test_a_removed_job_is_not_missed_while_another_of_its_moment_is_there() -> None:
     """One known id at the last time is enough to know the place."""
     one, two = job("x", 1), job("y", 1)
-    place = Place()
-    read(place, [A, one, two, D], 3)
-    assert read(place, [A, one, D]) == [D]
+    point = ResumePoint()
+    read(point, [A, one, two, D], 3)
+    assert read(point, [A, one, D]) == [D]
 
 
 def test_a_stale_response_is_no_place_for_itself() -> None:
     """What it gave of the last moment, before it was seen to be stale, is known and no anchor."""
     one, two, three, four = (job(name, 1) for name in "wxyz")
-    place = Place()
-    read(place, [one, two, three, four], 2)
-    place.begin_response()
-    assert place.is_new(four)
-    place.deliver([four])
+    point = ResumePoint()
+    read(point, [one, two, three, four], 2)
+    point.begin_response()
+    assert point.is_new(four)
+    point.deliver([four])
     with pytest.raises(PlaceNotFound):
-        place.end_response()
+        point.end_response()
     with pytest.raises(PlaceNotFound):
-        read(place, [four])
-    assert read(place, [one, two, three, four, D]) == [three, D]
+        read(point, [four])
+    assert read(point, [one, two, three, four, D]) == [three, D]
 
 
 @pytest.mark.parametrize("response", [[A, D], [A], [], [D, E]])
 def test_a_response_without_the_place_is_of_no_use(response: list[Job]) -> None:
     """The last delivered job is missing: a stale replica or a removal, nobody can tell."""
-    place = Place()
-    read(place, [A, B, C], 2)
+    point = ResumePoint()
+    read(point, [A, B, C], 2)
     with pytest.raises(PlaceNotFound):
-        read(place, response)
-    assert read(place, [A, B, C]) == [C]
+        read(point, response)
+    assert read(point, [A, B, C]) == [C]
 
 
 @pytest.mark.parametrize(
@@ -154,37 +154,37 @@ def test_a_response_without_the_place_is_of_no_use(response: list[Job]) -> None:
 )
 def test_a_broken_order_ends_it(response: list[Job]) -> None:
     """Where the list is not ordered as promised, going on would be a guess."""
-    place = Place()
-    read(place, [A, B, C], 3)
+    point = ResumePoint()
+    read(point, [A, B, C], 3)
     with pytest.raises((OrderBroken, PlaceNotFound)) as caught:
-        read(place, response)
+        read(point, response)
     assert caught.type is OrderBroken
 
 
 def test_a_first_response_out_of_order_cannot_be_continued() -> None:
     """It is delivered as it comes; after a cut there is no telling what was delivered."""
-    place = Place()
-    assert read(place, [B, A, C], 3) == [B, A, C]
+    point = ResumePoint()
+    assert read(point, [B, A, C], 3) == [B, A, C]
     with pytest.raises(OrderBroken):
-        place.begin_response()
+        point.begin_response()
 
 
 def test_a_response_that_gave_nothing_leaves_the_next_one_the_first() -> None:
     """What was only begun before is no reason to refuse a list that is out of order."""
-    place = Place()
-    place.begin_response()
-    assert read(place, [B, A, C], 3) == [B, A, C]
+    point = ResumePoint()
+    point.begin_response()
+    assert read(point, [B, A, C], 3) == [B, A, C]
 
 
 def test_too_many_jobs_of_one_moment_cannot_be_told_apart() -> None:
     """The memory for ids is bounded: a cut in a longer tie ends the stream."""
-    place = Place()
-    place.begin_response()
-    place.deliver([job(number, 1) for number in range(MAX_TIES)])
-    place.begin_response()
-    place.deliver([job("one more", 1)])
+    point = ResumePoint()
+    point.begin_response()
+    point.deliver([job(number, 1) for number in range(MAX_TIES)])
+    point.begin_response()
+    point.deliver([job("one more", 1)])
     with pytest.raises(OrderBroken, match="same creation time"):
-        place.begin_response()
+        point.begin_response()
 
 
 def batches(jobs: Sequence[Job], random: Random) -> list[Sequence[Job]]:
@@ -212,19 +212,19 @@ def test_every_job_of_the_first_response_exactly_once(
     random = Random(seed)
     listed = sorted((job(n, age) for n, age in enumerate(ages)), key=by_age)
     snapshot: list[Job] | None = None
-    place = Place()
+    point = ResumePoint()
     got: list[Job] = []
     for number, cut in enumerate([*cuts, None]):
-        place.begin_response()
+        point.begin_response()
         response = listed if cut is None else listed[:cut]
         for batch in batches(response, random):
-            new = [one for one in batch if place.is_new(one)]
+            new = [one for one in batch if point.is_new(one)]
             if new:
                 snapshot = listed if snapshot is None else snapshot
-                place.deliver(new)
+                point.deliver(new)
                 got += new
         if cut is None:
-            place.end_response()
+            point.end_response()
         newest = max((one.created_at for one in listed), default=START)
         births = [job(f"b{number}{n}", -random.randint(0, 3)) for n in range(random.randint(0, 2))]
         listed = sorted([*(b for b in births if b.created_at >= newest), *listed], key=by_age)

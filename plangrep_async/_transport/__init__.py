@@ -12,7 +12,7 @@ import aiohttp
 from yarl import URL
 
 from plangrep_async._credentials import Credentials
-from plangrep_async._limiter import Limiter, Place
+from plangrep_async._limiter import Limiter, Permit
 from plangrep_async._retry import RetryPolicy
 from plangrep_async._status import MAX_BODY_BYTES, read_retry_after, status_error
 from plangrep_async._transport import log
@@ -73,43 +73,43 @@ class Transport:
         `path` is quoted and goes below the base URL. Raises one of our errors, once.
         """
         self._session.get()  # there is no use in waiting for what cannot be sent
-        place = await self._limiter.enter()
+        permit = await self._limiter.enter()
         outcome: Body | PlangrepError | None = None
         try:
             key = self._credentials.version
-            outcome = await self._get(path, place)
+            outcome = await self._get(path, permit)
             if isinstance(outcome, AuthenticationError) and await self._credentials.renew(key):
                 outcome = None
-                place.leave()
-                place = await self._limiter.enter()  # for it is a new request
-                outcome = await self._get(path, place)
+                permit.leave()
+                permit = await self._limiter.enter()  # for it is a new request
+                outcome = await self._get(path, permit)
         finally:
             if not isinstance(outcome, Body):
-                place.leave()
+                permit.leave()
         if isinstance(outcome, PlangrepError):
             try:
                 raise outcome
             finally:
                 del outcome  # whose traceback has this frame
-        place.answered()
+        permit.answered()
         self.retry.note_success()
         return outcome
 
-    async def _get(self, path: str, place: Place) -> Body | PlangrepError:
+    async def _get(self, path: str, permit: Permit) -> Body | PlangrepError:
         # An error is returned, not raised, so that no frame below this one is in its traceback.
         if not {".", ".."}.isdisjoint(path.split("/")):  # RFC 3986, section 5.2.4
             raise ConfigurationError("the id would lead to another place of the API")
         url = self._base_url.with_path(self._base_path + path, encoded=True)
         what = f"GET {printable(str(url))}"
         started = log.start()
-        outcome = await self._send(url, what, place)
+        outcome = await self._send(url, what, permit)
         if started is not None:
             log.answer(what, started, outcome)
             if isinstance(outcome, Body):
                 outcome.started = started
         return outcome
 
-    async def _send(self, url: URL, what: str, place: Place) -> Body | PlangrepError:
+    async def _send(self, url: URL, what: str, permit: Permit) -> Body | PlangrepError:
         session = self._session.get()
         await self._credentials.header()  # errors of the caller's function are not the network's
         request = session.get(
@@ -128,12 +128,14 @@ class Transport:
             async with asyncio.timeout(self._timeouts.connect + self._timeouts.read) as deadline:
                 token = header_deadline.set(deadline)
                 try:
-                    body = Body(await request, place=place, read=self._timeouts.read, what=what)
+                    body = Body(
+                        await request, permit=permit, read_seconds=self._timeouts.read, what=what
+                    )
                 finally:
                     header_deadline.reset(token)
         except (*NETWORK_ERRORS, NotSent) as error:
             failure = connection_failure(error, what)
-            _learn(place, failure)
+            _learn(permit, failure)
             return failure
         except RuntimeError:
             if not session.closed:
@@ -143,12 +145,12 @@ class Transport:
             return body
         wait = read_retry_after(body.headers.getall("Retry-After", []), datetime.now(UTC))
         if body.status == 429:
-            place.throttled(wait)  # before its text, which may take a while
+            permit.throttled(wait)  # before its text, which may take a while
         try:
             refusal = await self._refusal(body, what, wait)
         finally:
             body.close()
-        _learn(place, refusal)
+        _learn(permit, refusal)
         return refusal
 
     async def _authorize(
@@ -178,12 +180,12 @@ class Transport:
         return InvalidResponse(f"{what}: {fault}")
 
 
-def _learn(place: Place, refusal: PlangrepError) -> None:
+def _learn(permit: Permit, refusal: PlangrepError) -> None:
     """Tell the limiter what an answer, or none, says of the server."""
     match refusal:
         case RateLimited():
             pass  # known from its headers
         case RequestTimeout() | ApiStatusError(status=503):
-            place.congested()
+            permit.congested()
         case ApiStatusError():
-            place.answered()
+            permit.answered()

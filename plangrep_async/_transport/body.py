@@ -4,7 +4,7 @@ import asyncio
 
 import aiohttp
 
-from plangrep_async._limiter import Place
+from plangrep_async._limiter import Permit
 from plangrep_async._transport import log
 from plangrep_async._transport.failures import NETWORK_ERRORS, body_failure
 from plangrep_async.errors import PlangrepError, RequestTimeout
@@ -22,17 +22,17 @@ class Body:
         self,
         response: aiohttp.ClientResponse,
         *,
-        place: Place,
-        read: float,
+        permit: Permit,
+        read_seconds: float,
         what: str,
     ) -> None:
         self.status = response.status
         self.headers = response.headers
         self.encoding = ",".join(response.headers.getall("Content-Encoding", [])).strip().lower()
         self._response = response
-        self._place = place
+        self._permit = permit
         self._excerpt = bytearray()
-        self._read_seconds = read
+        self._read_seconds = read_seconds
         self.what = what
         """Which request this answers, for messages."""
         self.at_end = False
@@ -51,16 +51,16 @@ class Body:
         Raises `RequestTimeout`, `IncompleteResponse` or `InvalidResponse`, after all bytes that
         had arrived before.
         """
-        self._place.resume()
+        self._permit.resume()
         try:
             if self._failure is None:
                 return await self._read(most)
         except (*NETWORK_ERRORS, RuntimeError) as error:  # aiohttp's for a closed connection
             self._failure = body_failure(error, self.what)
             if isinstance(self._failure, RequestTimeout):
-                self._place.congested()
+                self._permit.congested()
         finally:
-            self._place.lend()
+            self._permit.lend()
         if rest := self._rest(most):
             return rest
         raise self._failure
@@ -82,7 +82,7 @@ class Body:
         if connection is not None and connection.transport is not None:
             connection.transport.abort()  # to close TLS is to wait for the server
         self._response.close()
-        self._place.leave()
+        self._permit.leave()
         if self.started is not None:
             how = "broke off" if self._failure else "complete" if self.at_end else "left early"
             log.end(self.what, self.started, self.bytes_read, how)

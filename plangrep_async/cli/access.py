@@ -24,7 +24,7 @@ from plangrep_async.errors import ConfigurationError
 
 Command = Callable[..., Coroutine[Any, Any, int]]
 
-_LONGEST_KEY = 4096  # bytes: a device may have no end
+_MOST_KEY_BYTES = 4096  # a device may have no end
 _ENVIRONMENT = """
 
 The environment variable PLANGREP_API_KEY holds the API key, unless a file does.
@@ -92,12 +92,12 @@ def read_key(file: Path) -> str:
     try:
         with file.open("rb") as opened:
             mode = os.fstat(opened.fileno()).st_mode
-            key = opened.read(_LONGEST_KEY + 1).decode("latin-1")
+            key = opened.read(_MOST_KEY_BYTES + 1).decode("latin-1")
     except OSError as error:
         problem = f"cannot read the file of --api-key-file: {error.strerror}"
     if problem is not None:  # out here, for the error has the name, and would be the context
         raise ConfigurationError(problem)
-    if len(key) > _LONGEST_KEY:
+    if len(key) > _MOST_KEY_BYTES:
         del key  # a traceback may be shown with its variables
         raise ConfigurationError("the file of --api-key-file is too long for an API key")
     key = key.removesuffix("\n").removesuffix("\r")

@@ -255,7 +255,7 @@ async def test_leaving_waits_for_workers_even_if_it_is_cancelled(connect: Connec
 
 @pytest.mark.fault("K6")
 async def test_a_failure_ends_the_others_and_waits_for_no_one(connect: Connect) -> None:
-    """What the workers of other projects wait for is cancelled: a stall, a sleep, a place."""
+    """What the workers of other projects wait for is cancelled: a stall, a sleep, a permit."""
     scripts = {"p000": begins(1), "p001": refuses(503, ("Retry-After", "20")), "p002": begins(0)}
     async with (
         nothing_left(),

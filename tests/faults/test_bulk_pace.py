@@ -126,7 +126,7 @@ async def test_a_slow_consumer_holds_up_the_server_and_memory_stays_bounded(
 @pytest.mark.fault("K8")
 @pytest.mark.parametrize("most", [1, 2, 3])
 async def test_lists_read_inside_the_stream_do_not_lock_it(connect: Connect, most: int) -> None:
-    """With every place taken, `list_jobs` and another `list_jobs_many` inside come to their end."""
+    """With all permits taken, `list_jobs` and another `list_jobs_many` inside come to their end."""
     async with (
         nothing_left(),
         RawServer(lists(40)) as server,
@@ -369,7 +369,7 @@ async def test_a_refusal_at_once_costs_no_attempt_either(connect: Connect) -> No
 
 @pytest.mark.fault("K10")
 async def test_who_waits_for_a_place_waits_for_the_pause_as_well(connect: Connect) -> None:
-    """The place that a 429 sets free is nobody's before its Retry-After has passed."""
+    """The permit that a 429 sets free is nobody's before its Retry-After has passed."""
     async with (
         nothing_left(),
         RawServer([refuses(429, ("Retry-After", "15"))]) as server,
@@ -389,7 +389,7 @@ async def test_who_waits_for_a_place_waits_for_the_pause_as_well(connect: Connec
 @pytest.mark.fault("K8")
 @pytest.mark.parametrize("most", [1, 2])
 async def test_jobs_asked_for_inside_the_stream_do_not_lock_it(connect: Connect, most: int) -> None:
-    """With every place taken, all ways to ask for one job or list inside come to their end."""
+    """With every permit taken, all ways to ask for one job or list inside come to their end."""
 
     async def send(conn: Connection) -> None:
         if "/projects/" in conn.request.target:
