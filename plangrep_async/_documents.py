@@ -14,12 +14,13 @@ from cattrs import Converter
 
 from plangrep_async._answer import Answer, let_others, named
 from plangrep_async._batch import Batch
+from plangrep_async._checks import check_count
 from plangrep_async._endpoint import PROJECTS_PATH, job_path, project_path, result_path
 from plangrep_async._jsonarray import ArrayDecoder
 from plangrep_async._jsonobject import ObjectDecoder
 from plangrep_async._jsontext import NOT_JSON
 from plangrep_async._lifetime import Lifetime
-from plangrep_async._options import check_count, decoder
+from plangrep_async._options import decoder
 from plangrep_async._polling import Waits, may_pass, wait_timeout
 from plangrep_async._transport import Body, Transport
 from plangrep_async.converter import InvalidElement

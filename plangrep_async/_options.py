@@ -1,10 +1,8 @@
-"""The options of calls, checked: what cannot work is refused at once, with what to do about it."""
+"""What is made of options, and refused where it cannot work: a decoder, a stop, a user agent."""
 
-import math
 import sys
 from collections.abc import Callable, Iterable
 from datetime import datetime
-from inspect import iscoroutinefunction
 from typing import TypeVar
 
 from cattrs import Converter
@@ -34,13 +32,6 @@ def decoder(
     )
 
 
-def check_type(name: str, value: object, expected: type) -> None:
-    """Demand an object of this class."""
-    if not isinstance(value, expected):
-        found = type(value).__name__
-        raise ConfigurationError(f"{name} must be a {expected.__name__}, not a {found}")
-
-
 def oldest_wanted(after_job: str | Job | None, created_after: datetime | None) -> datetime | None:
     """Find the earliest creation time that is still wanted."""
     if not isinstance(after_job, str | Job | None) or after_job == "":
@@ -51,30 +42,6 @@ def oldest_wanted(after_job: str | Job | None, created_after: datetime | None) -
         raise ConfigurationError("created_after must be a datetime with a time zone")
     times = [created_after, after_job.created_at if isinstance(after_job, Job) else None]
     return max((time for time in times if time is not None), default=None)
-
-
-def check_count(name: str, value: object, *, least: int) -> None:
-    """Demand an integer of at least so much."""
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise ConfigurationError(f"{name} must be an integer")
-    if value < least:
-        raise ConfigurationError(f"{name} must be at least {least}")
-
-
-def check_rate(name: str, value: float | None) -> None:
-    """Demand a number of times a second, or nothing."""
-    if value is None:
-        return
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not is_number or not 0 < value < math.inf:
-        raise ConfigurationError(f"{name} must be a finite number above 0, or None")
-
-
-def check_hook(name: str, hook: object, takes: str, *, is_awaited: bool = False) -> None:
-    """Demand a function, or nothing; a plain one where nobody would await it."""
-    if hook is not None and (not callable(hook) or (iscoroutinefunction(hook) and not is_awaited)):
-        kind = "an async" if is_awaited else "a plain"
-        raise ConfigurationError(f"{name} must be {kind} function of {takes}")
 
 
 def user_agent(suffix: str | None) -> str:

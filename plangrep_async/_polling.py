@@ -8,7 +8,8 @@ from random import Random
 
 import attrs
 
-from plangrep_async._retry import check_seconds, is_transient
+from plangrep_async._checks import check_seconds
+from plangrep_async._retry import is_transient
 from plangrep_async.errors import (
     ConfigurationError,
     PlangrepError,

@@ -7,12 +7,12 @@ from cattrs import Converter
 
 from plangrep_async._answer import Turn, let_others
 from plangrep_async._bulk import JobStream, OnError, OnProjectEnd, OpenReader
+from plangrep_async._checks import check_hook, check_seconds
 from plangrep_async._endpoint import jobs_path
 from plangrep_async._ids import ProjectIds
 from plangrep_async._jobs import CurrentJobReader, read_all
 from plangrep_async._lifetime import Lifetime
-from plangrep_async._options import check_hook, decoder, oldest_wanted
-from plangrep_async._retry import check_seconds
+from plangrep_async._options import decoder, oldest_wanted
 from plangrep_async._singleflight import SingleFlight
 from plangrep_async._stream import JobQuery, JobReader, OnInvalid
 from plangrep_async.errors import ConfigurationError

@@ -4,16 +4,15 @@ Exponential waits with jitter of our own: `backoff`'s would shrink a `Retry-Afte
 floor (RFC 9110, section 10.2.3).
 """
 
-import sys
 from collections.abc import Callable, Generator
 from random import Random
 from typing import Any
 
 import attrs
 
+from plangrep_async._checks import check_count, check_seconds
 from plangrep_async.errors import (
     ApiStatusError,
-    ConfigurationError,
     ConnectionFailed,
     IncompleteResponse,
     RateLimited,
@@ -41,20 +40,9 @@ class RetryPolicy:
     """All waits since the last progress together. A longer `Retry-After` raises at once."""
 
     def __attrs_post_init__(self) -> None:
-        if isinstance(self.attempts, bool) or not isinstance(self.attempts, int):
-            raise ConfigurationError("RetryPolicy.attempts must be an integer")
-        if self.attempts < 1:
-            raise ConfigurationError("RetryPolicy.attempts must be at least 1")
+        check_count("RetryPolicy.attempts", self.attempts, least=1)
         for name in ("first_wait", "max_wait", "budget"):
             check_seconds(f"RetryPolicy.{name}", getattr(self, name))
-
-
-def check_seconds(name: str, value: float, *, above_zero: bool = False) -> None:
-    """Raise `ConfigurationError` unless the value is a finite number of seconds."""
-    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not is_number or not 0 <= value <= sys.float_info.max or (above_zero and value == 0):
-        bound = "above 0" if above_zero else "of at least 0"
-        raise ConfigurationError(f"{name} must be a finite number of seconds {bound}")
 
 
 def is_transient(error: Exception) -> bool:

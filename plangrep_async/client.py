@@ -9,12 +9,13 @@ from cattrs import Converter
 
 from plangrep_async._answer import let_others
 from plangrep_async._bulk import JobStream, OnError, OnProjectEnd
+from plangrep_async._checks import check_count, check_type
 from plangrep_async._credentials import Credentials, KeySource
 from plangrep_async._documents import Documents
 from plangrep_async._endpoint import check_base_url
 from plangrep_async._jobs import list_jobs
 from plangrep_async._lifetime import Lifetime
-from plangrep_async._options import check_count, check_type, user_agent
+from plangrep_async._options import user_agent
 from plangrep_async._polling import check_wait, poll_waits
 from plangrep_async._readers import Readers
 from plangrep_async._retry import RetryPolicy

@@ -30,9 +30,10 @@ from weakref import WeakKeyDictionary
 
 import attrs
 
+from plangrep_async._checks import check_count, check_rate, check_type
 from plangrep_async._credentials import ENVIRONMENT_VARIABLE
 from plangrep_async._endpoint import check_base_url, jobs_path
-from plangrep_async._options import check_count, check_rate, check_type, oldest_wanted
+from plangrep_async._options import oldest_wanted
 from plangrep_async._retry import RetryPolicy
 from plangrep_async._transport import Timeouts
 from plangrep_async.client import AsyncPlangrep

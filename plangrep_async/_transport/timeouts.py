@@ -2,7 +2,7 @@
 
 import attrs
 
-from plangrep_async._retry import check_seconds
+from plangrep_async._checks import check_seconds
 
 
 @attrs.frozen(kw_only=True)

@@ -10,8 +10,8 @@ from types import MappingProxyType
 import attrs
 
 from plangrep_async._bulk import JobStream
+from plangrep_async._checks import check_hook
 from plangrep_async._ids import ProjectIds
-from plangrep_async._options import check_hook
 from plangrep_async._progress import ProjectOutcome
 from plangrep_async.client import AsyncPlangrep
 from plangrep_async.errors import InvalidResponse, NotFound, printable
