@@ -96,7 +96,7 @@ class Scanner:
         return False  # at the end, or at a backslash whose partner is still to come
 
 
-def end_of_space(buffer: bytearray) -> int:
+def end_of_space(buffer: bytes | bytearray) -> int:
     """Where the white space that the buffer begins with ends."""
     return _end_of(_over_space(buffer))
 

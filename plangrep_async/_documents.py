@@ -6,15 +6,15 @@ breaks, all of it is asked for again.
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any, TypeVar
 
 from cattrs import Converter
 
 from plangrep_async._answer import Answer, let_others, named
-from plangrep_async._batch import Batch
 from plangrep_async._checks import check_count
+from plangrep_async._elements import Decode
 from plangrep_async._endpoint import PROJECTS_PATH, job_path, project_path, result_path
 from plangrep_async._jsonarray import ArrayDecoder
 from plangrep_async._jsonobject import ObjectDecoder
@@ -29,7 +29,6 @@ from plangrep_async.models import Job, Project
 
 T = TypeVar("T")
 Take = Callable[[Body], Awaitable[T]]
-Decode = Callable[[bytes], Iterable[Batch[T | InvalidElement]]]
 
 _log = logging.getLogger("plangrep_async")
 _MOST_BYTES = 64 << 20  # of the list of projects: some 200,000 of them

@@ -29,15 +29,15 @@ from plangrep_async.converter import (
 from plangrep_async.models import JobError
 
 T = TypeVar("T")
+Decode = Callable[[bytes], Iterable[Batch[T | InvalidElement]]]
+"""Makes objects of the bytes of a JSON array, in batches; see `array_decoder`."""
 
 _BATCH = 32  # elements of the plain lane, which may need 0.1 ms and more for one
 
 _split = msgspec.json.Decoder(list[msgspec.Raw]).decode
 
 
-def array_decoder(
-    converter: Converter, cls: type[T]
-) -> Callable[[bytes], Iterable[Batch[T | InvalidElement]]]:
+def array_decoder(converter: Converter, cls: type[T]) -> Decode[T]:
     """Make a function from the bytes of a JSON array to objects of the class, in batches.
 
     It raises `msgspec.DecodeError` or `RecursionError` where they are no JSON array: half of a

@@ -8,13 +8,11 @@ hold lists, objects and keys that look alike: only the root's own key counts.
 from typing import Any, NoReturn
 
 from plangrep_async._boundaries import Mark, Scanner, end_of_space
-from plangrep_async._jsontext import members
+from plangrep_async._jsontext import TELLING, members
 from plangrep_async.errors import InvalidResponse
 
 MAX_ENVELOPE_BYTES = 1 << 20  # what may stand before the list, between elements, behind the list
 MAX_MEMBERS = 1000  # that may stand before the list
-
-_TELLING = ("error", "errors", "message", "code", "detail")  # names that say why there is no list
 
 
 class Head:
@@ -84,7 +82,7 @@ class Head:
 
     def _pass_member(self, at: int) -> None:
         """Check a member that ended with this comma or bracket, and leave it behind."""
-        known = (self._key, *_TELLING)  # any other name may hold what must not be shown
+        known = (self._key, *TELLING)
         names = [
             name if name in known else ""
             for name, _ in read_members(b"{" + self._buffer[:at] + b"}", self.place)

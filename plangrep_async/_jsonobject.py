@@ -11,11 +11,10 @@ from typing import Any, NoReturn
 
 import msgspec
 
-from plangrep_async._jsontext import NOT_JSON, is_cut_short, members, mend_surrogates
+from plangrep_async._boundaries import end_of_space
+from plangrep_async._jsontext import NOT_JSON, TELLING, is_cut_short, members, mend_surrogates
 from plangrep_async.errors import IncompleteResponse, InvalidResponse
 
-_SPACE = b" \t\n\r"  # RFC 8259, section 2
-_TELLING = ("error", "errors", "message", "code", "detail")  # names that say what it is instead
 _BYTES_AT_ONCE = 64 << 10  # of elements that are made between two turns of others
 
 _split_object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
@@ -82,13 +81,14 @@ class ObjectDecoder:
     def _join(self) -> None:
         self._text = b"".join(self._pieces)
         self._pieces.clear()
-        if self._text.lstrip(_SPACE)[:1] not in (b"{", b""):
+        start = end_of_space(self._text)
+        if self._text[start : start + 1] not in (b"{", b""):
             raise InvalidResponse("the answer is not a JSON object")
 
     def _find_fault(self, key: str) -> str | None:
         """Say why there is no such member, once."""
         try:
-            known = (key, *_TELLING)  # any other name may hold what must not be shown
+            known = (key, *TELLING)
             names = [name for name, _ in members(self._text) if name in known]
         except (ValueError, RecursionError) as error:
             return str(error)

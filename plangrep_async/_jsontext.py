@@ -8,6 +8,8 @@ import msgspec
 
 NOT_JSON = (msgspec.MsgspecError, ValueError, RecursionError)
 """What a decoder raises on what is no JSON, or is nested too deeply."""
+TELLING = ("error", "errors", "message", "code", "detail")
+"""Names that say what an answer is instead; any other one may hold what must not be shown."""
 
 _HIGH = rb"\\u[dD][89abAB][\da-fA-F]{2}"
 _LOW = rb"\\u[dD][c-fC-F][\da-fA-F]{2}"

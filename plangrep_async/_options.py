@@ -1,26 +1,21 @@
 """What is made of options, and refused where it cannot work: a decoder, a stop, a user agent."""
 
 import sys
-from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import TypeVar
 
 from cattrs import Converter
 from cattrs.errors import StructureHandlerNotFoundError
 
-from plangrep_async._batch import Batch
-from plangrep_async._elements import array_decoder
+from plangrep_async._elements import Decode, array_decoder
 from plangrep_async._version import __version__
-from plangrep_async.converter import InvalidElement
 from plangrep_async.errors import ConfigurationError
 from plangrep_async.models import Job
 
 T = TypeVar("T")
 
 
-def decoder(
-    converter: Converter, cls: type[T]
-) -> Callable[[bytes], Iterable[Batch[T | InvalidElement]]]:
+def decoder(converter: Converter, cls: type[T]) -> Decode[T]:
     """Make the decoder of lists of a model that follows the rules of a converter."""
     try:
         return array_decoder(converter, cls)

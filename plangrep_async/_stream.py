@@ -4,13 +4,14 @@ Batches and not single jobs are handed on, each by a coroutine that can be retri
 a whole; `_jobs.py` makes of them what is given to the caller.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from datetime import datetime
 
 import attrs
 
 from plangrep_async._answer import Answer, Turn
 from plangrep_async._batch import Batch
+from plangrep_async._elements import Decode
 from plangrep_async._interrupt import Interruptible
 from plangrep_async._jsonarray import ArrayDecoder
 from plangrep_async._lifetime import Lifetime
@@ -71,7 +72,7 @@ class JobReader:
         lifetime: Lifetime,
         query: JobQuery,
         *,
-        decode: Callable[[bytes], Iterable[Batch[Job | InvalidElement]]],
+        decode: Decode[Job],
         max_job_bytes: int,
         turn: Turn,
     ) -> None:

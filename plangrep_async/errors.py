@@ -156,7 +156,12 @@ def printable(text: str) -> str:
     if len(text) <= _LONGEST_EXCERPT and text.isprintable():
         return text
     cut = text[: _LONGEST_EXCERPT + 1]
-    escaped = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in cut)
+    escaped = _escape(cut)
     if len(escaped) > _LONGEST_EXCERPT:
         return escaped[:_LONGEST_EXCERPT] + "…"
     return escaped
+
+
+def _escape(text: str) -> str:
+    """Write what is not printable as Python's escapes."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

@@ -10,7 +10,7 @@ import typer
 
 from plangrep_async._progress import Progress
 from plangrep_async.cli.access import Access
-from plangrep_async.cli.fetch import describe
+from plangrep_async.cli.fetch import describe, given_or_all
 from plangrep_async.cli.jobs import EveryProject, MaxConcurrency, ProjectIds, wanted_projects
 from plangrep_async.cli.ongoing import OngoingTable
 from plangrep_async.cli.output import Format, Output
@@ -48,9 +48,7 @@ async def _current(
     lines = Output(Format.JSON, None, has_projects=True, with_result_url=False)
     opened = lines.open() if as_json else nullcontext(table)
     async with access.client(max_concurrency=max_concurrency) as client:
-        if project_ids is None:
-            # Read to the end first: the total says how long it will take.
-            project_ids = [project.id async for project in client.list_projects()]
+        project_ids = await given_or_all(project_ids, client)
         async with client.current_jobs(project_ids, on_error="collect") as stream:
             with ProgressDisplay(stream) as display, opened as writer:
                 async for job in stream:

@@ -11,6 +11,7 @@ from plangrep_async.cli.access import Access
 from plangrep_async.cli.output import Output
 from plangrep_async.cli.progress import ProgressDisplay
 from plangrep_async.cli.terminal import Meter, complain
+from plangrep_async.client import AsyncPlangrep
 from plangrep_async.errors import PlangrepError, printable
 from plangrep_async.models import Job
 
@@ -87,9 +88,7 @@ async def take_jobs(
     `are_seen` says whether a job that was taken may show on the terminal of the progress.
     """
     async with access.client(max_concurrency=max_concurrency) as client:
-        if project_ids is None:
-            # Read to the end first: the total says how long it will take.
-            project_ids = [project.id async for project in client.list_projects()]
+        project_ids = await given_or_all(project_ids, client)
         async with client.list_jobs_many(
             project_ids, on_error="collect", created_after=created_after
         ) as stream:
@@ -99,6 +98,14 @@ async def take_jobs(
                         display.make_room()
                     take(job)
             return Fetched(project_ids, stream.failures)
+
+
+async def given_or_all(project_ids: Sequence[str] | None, client: AsyncPlangrep) -> Sequence[str]:
+    """Give these ids, or those of all projects there are."""
+    if project_ids is not None:
+        return project_ids
+    # Read to the end first: the total says how long it will take.
+    return [project.id async for project in client.list_projects()]
 
 
 def describe(failures: Mapping[str, Exception]) -> list[str]:

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 from plangrep_async.cli.terminal import tell
+from plangrep_async.errors import _escape
 
 T = TypeVar("T")
 
@@ -33,8 +34,7 @@ def log_line(record: logging.LogRecord) -> str:
     """Write time (UTC), level and message in one line that is harmless on a terminal."""
     time = datetime.fromtimestamp(record.created, UTC).isoformat(" ", "milliseconds")
     message = _SECRETS.sub("…", record.getMessage())
-    line = f"{time.removesuffix('+00:00')}Z {record.levelname} {message}"
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
+    return _escape(f"{time.removesuffix('+00:00')}Z {record.levelname} {message}")
 
 
 class _Handler(logging.Handler):
