@@ -34,6 +34,7 @@ async def test_turns_come_in_the_order_of_arrival() -> None:
     assert limiter.pace.in_flight == 2
 
 
+@pytest.mark.fault("K6")
 async def test_who_gives_up_waiting_lets_the_next_one_in() -> None:
     """A waiter that is cancelled is passed over, before its turn and in the moment of it."""
     limiter, entered = Limiter(1, longest_pause=1.0), list[str]()
