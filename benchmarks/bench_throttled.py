@@ -137,7 +137,7 @@ def histogram(arrivals: Arrivals) -> list[int]:
 
 
 def _counts(histogram: Sequence[int]) -> str:
-    cells = [f"{count:>3}" for count in histogram]
+    cells = [f"{count:>4}" for count in histogram]
     return "".join(cells[:_BEFORE]) + " |" + "".join(cells[_BEFORE:])
 
 
