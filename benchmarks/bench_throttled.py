@@ -28,7 +28,7 @@ CONTENDERS = ("ours", "gather")
 RATES = {"emulator": 200, "nginx": 150}  # requests a second
 JOBS = 5  # of a project: few, so that only the limit counts
 _STEP = 0.05  # seconds, of the histogram
-_BEFORE, _AFTER = 4, 26  # steps
+_BEFORE, _AFTER = 4, 21  # steps
 
 
 @attrs.frozen(kw_only=True)

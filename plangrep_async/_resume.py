@@ -46,6 +46,7 @@ class ResumePoint:
 
     def __init__(self) -> None:
         self._time: datetime | None = None  # T
+        self._newest: datetime | None = None  # of all that was delivered
         self._ids: set[str] = set()  # R
         self._anchors: set[str] = set()  # those of R that a response with the place gave
         self._is_ordered = True  # what was delivered
@@ -98,6 +99,10 @@ class ResumePoint:
         self._is_behind = True
         return True
 
+    def is_born_since(self, job: Moment) -> bool:
+        """Whether a job is newer than all that was delivered."""
+        return self._newest is not None and job.created_at > self._newest
+
     def end_response(self) -> None:
         """Note that the response ended in order. Raises `PlaceNotFound` if it was of no use."""
         if not self.is_found:
@@ -109,6 +114,7 @@ class ResumePoint:
         A broken order is of no matter in the first response, until it has to be continued.
         """
         times = list(map(_created_at, jobs))
+        self._newest = max(self._newest or times[0], times[0])
         is_rising = self._time is not None and times[0] > self._time
         if is_rising or times != sorted(times, reverse=True):
             self._is_ordered = False

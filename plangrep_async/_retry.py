@@ -114,10 +114,12 @@ def waits(
     generators: the first value is no wait.
     """
     spent = wait = 0.0
+    least_wait = min(policy.first_wait, policy.max_wait)
     tries = failures = 0
     while policy.attempts > 1:
+        error = None  # which would be kept here for as long as is waited
         error = yield wait
-        spared = policy.first_wait > 0 and is_spared(error)
+        spared = least_wait > 0 and is_spared(error)
         tries += 1
         failures += not spared
         if failures == policy.attempts:

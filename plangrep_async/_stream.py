@@ -159,7 +159,11 @@ class JobReader:
     async def _next_batch(self) -> Batch[Job] | None:
         batch = await self.network.wait_for(self._lifetime.transport.retry.run(self._attempt))
         if batch is None and self._failure is not None:
-            raise self._failure
+            failure, self._failure = self._failure, None
+            try:
+                raise failure
+            finally:
+                del failure  # whose traceback has this frame
         return batch
 
     async def _attempt(self) -> Batch[Job] | None:
@@ -233,7 +237,11 @@ class JobReader:
                     raise PlaceNotFound  # what lies between it and the place would be lost
                 self.close()
                 break
-            elif self._query.wants_current and not element.status.is_terminal:
+            elif (
+                self._query.wants_current
+                and not element.status.is_terminal
+                and self._point.is_born_since(element)
+            ):
                 jobs.append(element)  # nothing above it is current, whatever was read before
                 break
             else:

@@ -79,7 +79,7 @@ def plangrep_client(plangrep_emulator: "Emulator") -> "Iterator[AsyncPlangrep]":
     client = AsyncPlangrep(
         plangrep_emulator.api_key,
         base_url=plangrep_emulator.base_url,
-        retry=RetryPolicy(first_wait=0.01, max_wait=0.1),
+        retry=RetryPolicy(first_wait=0.01, max_wait=0.1, budget=5.0),
         timeout=Timeouts(read=_READ_SECONDS),
     )
     yield client

@@ -92,6 +92,7 @@ async def test_a_project_is_not_taken_for_the_file(
         assert os.listdir(tmp_path) == []  # noqa: PTH208
         Path.touch(tmp_path / "proj_1")
         assert (await call(capsys, "sync", "proj_1", "--all"))[0] == 0
+        assert (await call(capsys, "sync", "proj_2.db", "--all"))[0] == 0
 
 
 async def test_projects_that_fail_are_named(

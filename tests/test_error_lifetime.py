@@ -1,5 +1,6 @@
 """An error is gone when its last holder is: it waits for no garbage collector, nor keeps a loop."""
 
+import asyncio
 import gc
 import weakref
 from collections.abc import Awaitable, Callable, Iterator
@@ -10,6 +11,8 @@ import pytest
 
 from plangrep_async import AsyncPlangrep, PlangrepError
 from plangrep_async.emulator import Emulator
+from tests.conftest import document, wire_job
+from tests.raw_server import CHUNKED, Connection, RawServer, Script, chunked, head, json_response
 
 pytestmark = pytest.mark.skipif(
     hasattr(backoff._async, "aretry_context"),
@@ -31,6 +34,57 @@ def no_collector() -> Iterator[None]:
     gc.disable()
     yield
     gc.enable()
+
+
+JOBS = [wire_job(number * 60) for number in range(3)]
+OUT_OF_ORDER = [*JOBS, wire_job(180), wire_job(170)]
+PROJECT_NOW = {"createdAt": "2024-11-02T09:00:00Z", "updatedAt": "2024-11-02T09:00:00Z"}
+
+
+def answer(obj: object, status: int = 200) -> Script:
+    async def send(conn: Connection) -> None:
+        await conn.send(json_response(obj, status=status))
+
+    return send
+
+
+async def cut(conn: Connection) -> None:
+    """Send two jobs, then end the connection."""
+    part = document(JOBS[:2])[:-2]
+    await conn.send(head(headers=[CHUNKED]) + chunked([part], terminator=False))
+    await asyncio.sleep(0.02)  # until the client has read it
+    conn.close()
+
+
+FAILS = answer({}, 503)
+PROJECT = answer({"project": {"id": "proj_1", "status": "ready", **PROJECT_NOW}})
+LIST = answer({"jobs": JOBS})
+
+
+@pytest.mark.usefixtures("no_collector")
+@pytest.mark.parametrize(
+    ("ask", "scripts"),
+    [
+        ("project", [FAILS, ...]),
+        ("project", [FAILS, answer({}, 404)]),
+        ("project", [FAILS, PROJECT]),
+        ("list", [FAILS, ...]),
+        ("list", [FAILS, LIST]),
+        ("list", [cut, LIST]),
+        ("list", [cut, cut, ...]),
+        ("list", [answer({"jobs": [*JOBS, {"id": 7}]})]),
+        ("list", [cut, answer({"jobs": OUT_OF_ORDER})]),
+    ],
+)
+async def test_no_error_is_left_of_what_was_tried_again(
+    ask: str, scripts: list[Script], connect: Callable[..., AsyncPlangrep]
+) -> None:
+    """Neither those that were outlived nor the last one, whatever came of it."""
+    async with RawServer(scripts) as server, connect(server.base_url) as client:
+        with suppress(PlangrepError):
+            await (read(client) if ask == "list" else client.get_project("proj_1"))
+        await asyncio.sleep(0.01)
+        assert [one for one in gc.get_objects() if isinstance(one, PlangrepError)] == []
 
 
 @pytest.mark.usefixtures("no_collector")

@@ -144,22 +144,33 @@ async def test_the_current_job_is_the_newest_that_is_not_terminal(
 
 
 @pytest.mark.fault("B2")
-async def test_the_current_job_may_have_begun_since_a_cut(connect: Connect) -> None:
+@pytest.mark.parametrize(
+    ("before", "after", "expected"),
+    [
+        (["completed"] * 3 + ["processing"], ["processing"] + ["completed"] * 4, 0),
+        (["completed"] * 3, ["uploading", "failed", "failed", "failed", "processing"], 0),
+        # A replica that is behind: the newest job was terminal already, and is so for ever.
+        (["completed"] * 3, [None, "processing", "completed", "completed", "uploading"], 4),
+    ],
+)
+async def test_the_current_job_may_have_begun_since_a_cut(
+    connect: Connect, before: list[str], after: list[str | None], expected: int
+) -> None:
     """A project that works on one job or another at every moment is never said to be idle."""
-    old, *done = reversed(jobs(*["completed"] * 6))
-    born = wire_job(-60, status="processing")
+    first = [wire_job(60 * n, status=status) for n, status in enumerate(before, 1)]
+    second = [wire_job(60 * n, status=status) for n, status in enumerate(after) if status]
 
     async def later(conn: Connection) -> None:
-        await conn.send(response(document([born, *reversed(done), old])))
+        await conn.send(response(document(second)))
 
-    before = [*reversed(done), old | {"status": "processing"}]
     async with (
-        RawServer([cut_after(5, before), later]) as server,
+        RawServer([cut_after(3, first), later]) as server,
         connect(server.base_url) as client,
     ):
         job = await client.current_job(PROJECT)
         assert job is not None
-        assert job.id == born["id"]
+        assert job.id == wire_job(60 * expected)["id"]
+        assert job.status == after[expected]
 
 
 async def test_without_a_current_job_the_list_is_read_to_its_end(connect: Connect) -> None:

@@ -324,6 +324,7 @@ def test_what_is_spared_backs_off_and_is_bounded_by_the_budget() -> None:
 def test_without_waits_nothing_is_spared() -> None:
     """Where waiting takes no time it would go on for ever."""
     assert spared_waits(RetryPolicy(attempts=3, first_wait=0.0), 1000) == []
+    assert spared_waits(RetryPolicy(attempts=3, max_wait=0.0), 1000) == []
 
 
 @pytest.mark.parametrize("errors", [[FAILED], [FAILED] * 4, [FAILED, asked_to_wait(None)]])

@@ -476,6 +476,19 @@ async def test_a_key_function_is_asked_again_after_a_401_once(connect: Connect) 
         ]
 
 
+async def test_the_401_of_a_request_is_no_answer_to_another_one(connect: Connect) -> None:
+    """A 429 behind it costs an attempt: nobody else was answered meanwhile."""
+    keys = map("pgk_{}".format, range(99))
+    async with (
+        RawServer([status(401), status(429)] * 3) as server,
+        connect(server.base_url, api_key=lambda: next(keys)) as client,
+    ):
+        with pytest.raises(RateLimited) as caught:
+            await count(client)
+        assert caught.value.attempts == 3
+        assert len(server.requests) == 6
+
+
 @pytest.mark.fault("X3")
 @pytest.mark.parametrize("key", ["", None, "pgk_live_1\n", "pgk_live_1\r\nX-Evil: 1"])
 async def test_a_key_function_that_returns_no_key_is_refused(

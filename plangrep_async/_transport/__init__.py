@@ -183,8 +183,8 @@ class Transport:
 def _learn(permit: Permit, refusal: PlangrepError) -> None:
     """Tell the limiter what an answer, or none, says of the server."""
     match refusal:
-        case RateLimited():
-            pass  # known from its headers
+        case RateLimited() | AuthenticationError():
+            pass  # the one is known from its headers, the other is about the caller
         case RequestTimeout() | ApiStatusError(status=503):
             permit.congested()
         case ApiStatusError():

@@ -87,6 +87,7 @@ class Body:
             how = "broke off" if self._failure else "complete" if self.at_end else "left early"
             log.end(self.what, self.started, self.bytes_read, how)
             self.started = None  # once
+        self._failure = None  # whose traceback has a frame of this body
 
     async def _read(self, most: int) -> bytes:
         content = self._response.content

@@ -4,6 +4,7 @@ Around one coroutine, such as that of a list's next batch, and never around an i
 by backoff, an async generator is not retried at all.
 """
 
+import time
 from collections.abc import Callable, Coroutine
 from random import Random
 from typing import Any, TypeVar, TypeVarTuple
@@ -43,11 +44,15 @@ class Retries:
             failures = [error]  # which is taken out of it
         expenses = Expenses(self._budget)
 
+        longest = time.monotonic() + self._policy.budget
+
         def is_spared(error: Exception) -> bool:
-            # Where others were answered since the last try it is the pace that is to blame.
+            # Where others were answered since the last try it is the pace that is to blame. Waits
+            # may be short, and a turn in the queue is none of them: hence a clock of its own.
             nonlocal answers
             before, answers = answers, self._pace.answers
-            return isinstance(error, RateLimited) and answers > before
+            is_others = answers > before and time.monotonic() < longest
+            return isinstance(error, RateLimited) and is_others
 
         @backoff.on_exception(
             waits,
@@ -76,6 +81,7 @@ class Retries:
             return result
         # The fork of backoff raises its last error `from None`.
         failure.__cause__ = vars(failure).pop(_CAUSE, failure.__cause__)
+        failure.__context__ = None  # backoff's StopIteration, whose frames have the error
         try:
             raise failure
         finally:

@@ -46,7 +46,7 @@ def sync(
     A project that fails stops no other one, is named at the end on standard error, and the exit
     code is 1.
     """
-    if file.name.startswith("proj_") and not file.exists():
+    if file.name.startswith("proj_") and not file.suffix and not file.exists():
         raise UsageError("FILE is missing, and comes first: sync jobs.db PROJECT_ID.")
     wanted = wanted_projects(project_ids, every_project=every_project)
     return _sync(

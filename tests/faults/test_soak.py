@@ -57,7 +57,7 @@ async def test_thousands_of_requests_with_faults_leave_nothing_behind(
     caplog.set_level(logging.ERROR, logger="plangrep_async")  # or pytest would keep every retry
     chance, served, outcomes = random.Random(8), Counter[str](), Counter[str]()
     options: dict[str, Any] = {
-        "retry": RetryPolicy(attempts=4, first_wait=0.001, max_wait=0.002),
+        "retry": RetryPolicy(attempts=2, first_wait=0.001, max_wait=0.002),
         "timeout": Timeouts(connect=0.5, read=0.15),
     }
     samples: list[Sample] = []
