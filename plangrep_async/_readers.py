@@ -13,8 +13,9 @@ from plangrep_async._ids import ProjectIds
 from plangrep_async._jobs import CurrentJobReader, read_all
 from plangrep_async._lifetime import Lifetime
 from plangrep_async._options import decoder, oldest_wanted
+from plangrep_async._query import JobQuery, OnInvalid
 from plangrep_async._singleflight import SingleFlight
-from plangrep_async._stream import JobQuery, JobReader, OnInvalid
+from plangrep_async._stream import JobReader
 from plangrep_async.errors import ConfigurationError
 from plangrep_async.models import Job
 

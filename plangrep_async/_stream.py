@@ -4,9 +4,6 @@ Batches and not single jobs are handed on, each by a coroutine that can be retri
 a whole; `_jobs.py` makes of them what is given to the caller.
 """
 
-from collections.abc import Callable
-from datetime import datetime
-
 import attrs
 
 from plangrep_async._answer import Answer, Turn
@@ -15,6 +12,7 @@ from plangrep_async._elements import Decode
 from plangrep_async._interrupt import Interruptible
 from plangrep_async._jsonarray import ArrayDecoder
 from plangrep_async._lifetime import Lifetime
+from plangrep_async._query import JobQuery
 from plangrep_async._resume import OrderBroken, PlaceNotFound, ResumePoint
 from plangrep_async._retry import is_transient
 from plangrep_async._transport import HEAD_BYTES, READ_BYTES
@@ -29,39 +27,6 @@ from plangrep_async.errors import (
 from plangrep_async.models import Job
 
 _MOST_OPENINGS = 20  # of one list: a server that breaks after each job must find an end
-
-OnInvalid = Callable[[InvalidElement], None]
-
-
-@attrs.frozen(kw_only=True)
-class JobQuery:
-    """Which jobs are wanted of which list."""
-
-    path: str
-    project_id: str
-    after_job: str | None = None
-    """Stop before this job."""
-    oldest: datetime | None = None
-    """Stop before the first job that was created earlier."""
-    on_invalid: OnInvalid | None = None
-    """Takes what is no job; without it the stream fails there."""
-    wants_current: bool = False
-    """Whether a job that is not terminal is what was looked for, also one born after a cut."""
-
-    def stops_at(self, job: Job) -> bool:
-        """Whether this job, and so all that follow it in a list from new to old, is not wanted."""
-        is_too_old = self.oldest is not None and job.created_at < self.oldest
-        return is_too_old or job.id == self.after_job
-
-    @property
-    def takes_all(self) -> bool:
-        """Whether no job needs a look."""
-        return self.after_job is None and self.oldest is None
-
-    @property
-    def has_stop(self) -> bool:
-        """Whether the list will hardly be read to its end."""
-        return self.wants_current or not self.takes_all
 
 
 class JobReader:

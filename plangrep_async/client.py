@@ -17,9 +17,9 @@ from plangrep_async._jobs import list_jobs
 from plangrep_async._lifetime import Lifetime
 from plangrep_async._options import user_agent
 from plangrep_async._polling import check_wait, poll_waits
+from plangrep_async._query import OnInvalid
 from plangrep_async._readers import Readers
 from plangrep_async._retry import RetryPolicy
-from plangrep_async._stream import OnInvalid
 from plangrep_async._transport import Session, Timeouts
 from plangrep_async.converter import make_converter
 from plangrep_async.models import Job, Project

@@ -383,12 +383,12 @@ def test_the_command_measures_every_contender(
 
 def test_the_histogram_is_around_the_first_refusal() -> None:
     """Requests count in the step in which they came; what is far away does not."""
-    arrivals = [(10.0, 200), (10.96, 200), (11.01, 429), (11.02, 429), (12.12, 200), (20.0, 429)]
+    arrivals = [(10.0, 200), (10.96, 200), (11.01, 429), (11.02, 429), (12.02, 200), (20.0, 429)]
     counts = bench_throttled.histogram(arrivals)
     assert [(step, count) for step, count in enumerate(counts) if count] == [
         (3, 1),
         (4, 2),
-        (26, 1),
+        (24, 1),
     ]
     assert set(bench_throttled.histogram([(1.0, 200)])) == {0}
 

@@ -49,6 +49,7 @@ LEVELS = {
     "export": 3,
     "_polling": 3,
     "service": 3,
+    "_query": 3,
     "_answer": 4,
     "_lifetime": 4,
     "_options": 4,
