@@ -94,7 +94,7 @@ class Expenses:
         self._tokens += cost
         return True
 
-    def refund(self, _: object = None) -> None:
+    def refund(self) -> None:
         """Note that it has helped in the end: what helps every time must not run out."""
         self._budget.give_back(self._tokens)
         self._tokens = 0
@@ -109,7 +109,7 @@ def waits(
     """Give the wait after each failed try, whose error is sent in; end where patience ends.
 
     A spared error costs time, but neither an attempt nor what `afford` would take, unless
-    `first_wait` is 0.
+    `first_wait` or `max_wait` is 0.
     `afford` is asked last, with the error, before a wait is given. In the form of `backoff`'s wait
     generators: the first value is no wait.
     """

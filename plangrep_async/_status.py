@@ -42,7 +42,6 @@ def status_error(
     hide: Callable[[str], str] = str,
     request_id: str | None = None,
     retry_after: float | None = None,
-    project_id: str | None = None,
 ) -> ApiStatusError:
     """Make the error for a status. `what` names the request; of the body a short text is kept.
 
@@ -58,7 +57,6 @@ def status_error(
         code=code or None,
         request_id=_excerpt(hide(request_id)) if request_id else None,
         retry_after=retry_after,
-        project_id=project_id,
     )
 
 

@@ -43,7 +43,6 @@ class Retries:
         except PlangrepError as error:
             failures = [error]  # which is taken out of it
         expenses = Expenses(self._budget)
-
         longest = time.monotonic() + self._policy.budget
 
         def is_spared(error: Exception) -> bool:
@@ -64,7 +63,7 @@ class Retries:
             jitter=None,
             giveup=lambda error: not is_transient(error),
             on_backoff=log.retry,
-            on_success=expenses.refund,
+            on_success=lambda _: expenses.refund(),
             on_giveup=_note_attempts,
             logger=None,
         )

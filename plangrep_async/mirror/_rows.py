@@ -6,8 +6,9 @@ from datetime import UTC, datetime
 from plangrep_async.converter import make_converter
 from plangrep_async.models import Job, JobError, JobFile
 
-_files = make_converter().get_unstructure_hook(tuple[JobFile, ...])
-_error = make_converter().get_unstructure_hook(JobError)
+_converter = make_converter()
+_files = _converter.get_unstructure_hook(tuple[JobFile, ...])
+_error = _converter.get_unstructure_hook(JobError)
 _json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 Row = tuple[str | int | None, ...]
